@@ -1,0 +1,164 @@
+//! What a function is told by its environment, read once at its start.
+//!
+//! One type per concern. An error names the variable and the form it takes. Every variable stands in
+//! `template.yaml`; there is no other source of configuration.
+
+use std::env;
+
+use secrecy::SecretString;
+
+use crate::clock::EpochSeconds;
+
+/// Shortest lifetime of an access token that can be configured, in seconds.
+pub const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 60;
+
+/// Longest lifetime of an access token, in seconds: what can be configured, what the verifier accepts at the most,
+/// how long a key verifies after its retirement, and how long a revocation is kept. One number, so that lowering
+/// the configured lifetime cannot let a token outlive its revocation.
+pub const MAX_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 3600;
+
+/// A variable of the environment is missing or wrong.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Not set, or empty.
+    #[error("the environment variable {name} is not set; it holds {form}")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+        /// What belongs into it.
+        form: &'static str,
+    },
+    /// Set to something else than it takes. The value is not repeated: it may be a secret in the wrong place.
+    #[error("the environment variable {name} is not {form}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What belongs into it.
+        form: &'static str,
+    },
+}
+
+/// The value of a variable that must be set.
+///
+/// # Errors
+/// It is unset, empty, or not UTF-8.
+pub fn required(name: &'static str, form: &'static str) -> Result<String, ConfigError> {
+    env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or(ConfigError::Missing { name, form })
+}
+
+/// The name of a table.
+///
+/// # Errors
+/// The variable is not set.
+pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
+    required(name, "the name of a DynamoDB table")
+}
+
+/// The key that seals private keys, as it is written: 32 bytes in base64.
+///
+/// # Errors
+/// The variable is not set.
+pub fn sealing_key() -> Result<SecretString, ConfigError> {
+    required("LATCHKEY_SEALING_KEY", "32 random bytes in base64").map(SecretString::from)
+}
+
+/// Whose tokens these are and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenParties {
+    /// `iss`, where it is configured.
+    issuer: Option<String>,
+    /// `aud`.
+    pub audience: String,
+}
+
+impl TokenParties {
+    /// Reads `LATCHKEY_ISSUER` (may be empty) and `LATCHKEY_AUDIENCE`.
+    ///
+    /// # Errors
+    /// The audience is missing, or the issuer is no URL.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::new(
+            env::var("LATCHKEY_ISSUER").unwrap_or_default(),
+            required("LATCHKEY_AUDIENCE", "the audience of the tokens")?,
+        )
+    }
+
+    /// An empty `issuer` means that the request's domain name gives it.
+    ///
+    /// # Errors
+    /// The issuer is no `https` URL (RFC 9068 §2.2 with RFC 8414 §2).
+    pub fn new(issuer: String, audience: String) -> Result<Self, ConfigError> {
+        if !issuer.is_empty() && (!issuer.starts_with("https://") || issuer.contains(['?', '#', ' '])) {
+            return Err(ConfigError::Invalid {
+                name: "LATCHKEY_ISSUER",
+                form: "an https URL without query or fragment, or empty",
+            });
+        }
+        Ok(Self {
+            issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
+            audience,
+        })
+    }
+
+    /// `iss` for a request that came in by `domain_name`: `requestContext.domainName`, which API Gateway sets, never
+    /// the Host header. `None` where neither is known.
+    #[must_use]
+    pub fn issuer(&self, domain_name: Option<&str>) -> Option<String> {
+        self.issuer.clone().or_else(|| {
+            domain_name
+                .filter(|name| !name.is_empty())
+                .map(|name| format!("https://{name}"))
+        })
+    }
+}
+
+/// How long an access token is to last, in seconds, from `LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS`.
+///
+/// # Errors
+/// It is missing, no number, or outside of 60 to 3600.
+pub fn access_token_lifetime_seconds() -> Result<EpochSeconds, ConfigError> {
+    const NAME: &str = "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS";
+    const FORM: &str = "a whole number of seconds from 60 to 3600";
+    required(NAME, FORM)?
+        .parse()
+        .ok()
+        .filter(|seconds| (MIN_ACCESS_TOKEN_LIFETIME_SECONDS..=MAX_ACCESS_TOKEN_LIFETIME_SECONDS).contains(seconds))
+        .ok_or(ConfigError::Invalid { name: NAME, form: FORM })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_issuer_is_the_domain_name_of_the_request() {
+        let parties = TokenParties::new(String::new(), "latchkey".into()).unwrap();
+        assert_eq!(parties.issuer(Some("api.example.com")).as_deref(), Some("https://api.example.com"));
+        assert_eq!(parties.issuer(Some("")), None);
+        assert_eq!(parties.issuer(None), None);
+    }
+
+    #[test]
+    fn a_configured_issuer_wins_over_the_domain_name() {
+        let parties = TokenParties::new("https://login.example.com".into(), "latchkey".into()).unwrap();
+        assert_eq!(parties.issuer(Some("other")).as_deref(), Some("https://login.example.com"));
+    }
+
+    #[test]
+    fn an_issuer_is_an_https_url_without_query_or_fragment() {
+        for issuer in ["http://example.com", "example.com", "https://a?b", "https://a#b", "https://a b"] {
+            assert!(TokenParties::new(issuer.into(), "latchkey".into()).is_err(), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_its_form() {
+        assert_eq!(
+            table_name("NO_SUCH_TABLE_NAME").unwrap_err().to_string(),
+            "the environment variable NO_SUCH_TABLE_NAME is not set; it holds the name of a DynamoDB table"
+        );
+    }
+}

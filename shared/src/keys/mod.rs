@@ -1,0 +1,82 @@
+//! Keys: which one signs, which ones verify, and how private ones are kept.
+//!
+//! A key is one item of the SigningKeys table, and nothing in the item changes after it is written. The signer is the
+//! newest key with `activates_at <= now < retires_at`. Verifiers accept a key from its creation, so that it is known before
+//! it is used, until the last token it signed has expired. So a rotation is one new item, two rotations at once are
+//! harmless, and deleting an item is the emergency stop.
+
+pub mod active;
+pub mod generation;
+pub mod ring;
+pub mod sealing;
+pub mod signing;
+pub mod verification;
+
+use std::fmt;
+
+use crate::clock::EpochSeconds;
+
+/// How old a function lets its copy of the keys become before it reads them again, in seconds.
+pub const REREAD_AFTER_SECONDS: EpochSeconds = 60;
+
+/// How old the copy may become while reading it fails, in seconds. Then the function refuses: it can no longer know
+/// whether a key was withdrawn.
+pub const USABLE_FOR_SECONDS: EpochSeconds = 300;
+
+/// What a key is for. It is the partition key of the table, so one purpose cannot reach the keys of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// Signs access tokens.
+    AccessToken,
+    /// Authenticates refresh tokens (HMAC).
+    RefreshToken,
+}
+
+impl KeyPurpose {
+    /// As it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access-token",
+            Self::RefreshToken => "refresh-token",
+        }
+    }
+}
+
+impl fmt::Display for KeyPurpose {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The part of a key that is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its id: for an access-token key the RFC 7638 thumbprint of the public key.
+    pub kid: String,
+    /// `alg` of RFC 7518 §3.1.
+    pub alg: String,
+    /// The public key as a JWK (RFC 7517) in JSON; none for an HMAC key.
+    pub public_jwk: Option<String>,
+    /// From when on it may sign.
+    pub activates_at: EpochSeconds,
+    /// When it stops to sign.
+    pub retires_at: EpochSeconds,
+}
+
+impl KeyRecord {
+    /// Whether the key may sign.
+    #[must_use]
+    pub fn is_active_at(&self, now: EpochSeconds) -> bool {
+        (self.activates_at..self.retires_at).contains(&now)
+    }
+}
+
+/// A key as it is stored: the record, and the private half under seal.
+#[derive(Clone, Debug)]
+pub struct SealedKey {
+    /// What is no secret.
+    pub record: KeyRecord,
+    /// What only functions that sign can open.
+    pub sealed_private_key: Vec<u8>,
+}

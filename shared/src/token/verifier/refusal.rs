@@ -1,0 +1,111 @@
+//! Why a request is not let through. Logs and metrics name these; a client never learns which it was.
+
+/// One variant for each rule. [`Refusal::reason`] is the name that logs and metrics carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no `Authorization` header.
+    #[error("there is no Authorization header")]
+    NoAuthorization,
+    /// There is more than one `Authorization` header, or a token in the query as well (RFC 6750 §2).
+    #[error("there is more than one authorization")]
+    SeveralAuthorizations,
+    /// The header is not `Bearer`, one space, and a token (RFC 6750 §2.1).
+    #[error("the Authorization header is not a Bearer token")]
+    NotBearer,
+    /// Longer than [`super::MAX_TOKEN_BYTES`].
+    #[error("the token is too long")]
+    TooLong,
+    /// A character that compact serialization does not have.
+    #[error("the token has a character that no token has")]
+    ForbiddenCharacter,
+    /// Not header, claims and signature.
+    #[error("the token does not have three parts")]
+    NotThreeParts,
+    /// The header is not base64url of a JSON object with just `alg`, `typ` and `kid`, once each.
+    #[error("the header is malformed")]
+    MalformedHeader,
+    /// `crit jku jwk x5u x5c b64 zip enc`.
+    #[error("the header has a parameter that is never accepted")]
+    ForbiddenHeaderParameter,
+    /// `typ` is not `at+jwt`.
+    #[error("the token is of another type")]
+    WrongType,
+    /// `kid` is no thumbprint.
+    #[error("the key id is malformed")]
+    MalformedKid,
+    /// No key of the ring has this `kid`.
+    #[error("the key is not known")]
+    UnknownKid,
+    /// The key's time is over.
+    #[error("the key is retired")]
+    RetiredKey,
+    /// `alg` is not the algorithm of the key.
+    #[error("the algorithm is not the key's")]
+    WrongAlgorithm,
+    /// The signature is not the key's over these bytes.
+    #[error("the signature is wrong")]
+    WrongSignature,
+    /// The claims are not base64url of a JSON object with just the claims of an access token, each of its type.
+    #[error("the claims are malformed")]
+    MalformedClaims,
+    /// `iss`.
+    #[error("the issuer is another")]
+    WrongIssuer,
+    /// `aud`.
+    #[error("the audience is another")]
+    WrongAudience,
+    /// `exp` is not later than now.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is later than now.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` is later than now.
+    #[error("the token was issued in the future")]
+    IssuedInTheFuture,
+    /// `exp - iat` is negative or longer than any lifetime that can be configured.
+    #[error("the token's lifetime is out of policy")]
+    LifetimeOutOfPolicy,
+    /// The token itself was revoked, by its `jti`.
+    #[error("the token was revoked")]
+    RevokedToken,
+    /// The token's session was ended, by its `sid`.
+    #[error("the session was ended")]
+    RevokedSession,
+    /// All tokens of the user up to an epoch were revoked.
+    #[error("the user's earlier tokens were revoked")]
+    RevokedEpoch,
+}
+
+impl Refusal {
+    /// The name in logs and metrics. It is stable.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoAuthorization => "no_authorization",
+            Self::SeveralAuthorizations => "several_authorizations",
+            Self::NotBearer => "not_bearer",
+            Self::TooLong => "too_long",
+            Self::ForbiddenCharacter => "forbidden_character",
+            Self::NotThreeParts => "not_three_parts",
+            Self::MalformedHeader => "malformed_header",
+            Self::ForbiddenHeaderParameter => "forbidden_header_parameter",
+            Self::WrongType => "wrong_type",
+            Self::MalformedKid => "malformed_kid",
+            Self::UnknownKid => "unknown_kid",
+            Self::RetiredKey => "retired_key",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::WrongSignature => "wrong_signature",
+            Self::MalformedClaims => "malformed_claims",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInTheFuture => "issued_in_the_future",
+            Self::LifetimeOutOfPolicy => "lifetime_out_of_policy",
+            Self::RevokedToken => "revoked_token",
+            Self::RevokedSession => "revoked_session",
+            Self::RevokedEpoch => "revoked_epoch",
+        }
+    }
+}
