@@ -1,1 +1,56 @@
-fn main() {}
+//! `latchkey`: the operator's command. It works on the tables that the environment names, in AWS or wherever
+//! `AWS_ENDPOINT_URL_DYNAMODB` points, with the caller's own AWS credentials.
+
+mod demo;
+mod keys;
+mod terminal;
+mod user;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Manage the users and keys of a Latchkey deployment.
+///
+/// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME and SIGNING_KEYS_TABLE_NAME, which
+/// are outputs of the stack. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB points to another
+/// DynamoDB.
+///
+/// Exit codes: 0 done, 1 not done, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "latchkey", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Users: add, show, disable
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Keys that sign tokens
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Add alice and admin with the password `password`, on this machine's DynamoDB only
+    #[command(hide = true)]
+    DemoUsers,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::User(command) => user::run(command).await.map_err(Box::<dyn Error>::from),
+        Command::Keys(command) => keys::run(command).await.map_err(Box::<dyn Error>::from),
+        Command::DemoUsers => demo::run().await.map_err(Box::<dyn Error>::from),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&shared::telemetry::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}

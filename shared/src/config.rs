@@ -43,10 +43,7 @@ pub enum ConfigError {
 /// # Errors
 /// It is unset, empty, or not UTF-8.
 pub fn required(name: &'static str, form: &'static str) -> Result<String, ConfigError> {
-    env::var(name)
-        .ok()
-        .filter(|value| !value.is_empty())
-        .ok_or(ConfigError::Missing { name, form })
+    env::var(name).ok().filter(|value| !value.is_empty()).ok_or(ConfigError::Missing { name, form })
 }
 
 /// The name of a table.
@@ -97,21 +94,16 @@ impl TokenParties {
                 form: "an https URL without query or fragment, or empty",
             });
         }
-        Ok(Self {
-            issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
-            audience,
-        })
+        Ok(Self { issuer: Some(issuer).filter(|issuer| !issuer.is_empty()), audience })
     }
 
     /// `iss` for a request that came in by `domain_name`: `requestContext.domainName`, which API Gateway sets, never
     /// the Host header. `None` where neither is known.
     #[must_use]
     pub fn issuer(&self, domain_name: Option<&str>) -> Option<String> {
-        self.issuer.clone().or_else(|| {
-            domain_name
-                .filter(|name| !name.is_empty())
-                .map(|name| format!("https://{name}"))
-        })
+        self.issuer
+            .clone()
+            .or_else(|| domain_name.filter(|name| !name.is_empty()).map(|name| format!("https://{name}")))
     }
 }
 

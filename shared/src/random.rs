@@ -7,6 +7,9 @@ use aws_lc_rs::rand::SecureRandom;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// A source of randomness, passed in so that what is made of it is known to need it.
+pub type Random = dyn SecureRandom + Send + Sync;
+
 /// Random bytes in an identifier.
 const IDENTIFIER_BYTES: usize = 16;
 
@@ -19,7 +22,7 @@ pub struct RandomError;
 ///
 /// # Errors
 /// The generator failed.
-pub fn bytes<const N: usize>(random: &dyn SecureRandom) -> Result<[u8; N], RandomError> {
+pub fn bytes<const N: usize>(random: &Random) -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     random.fill(&mut bytes).map_err(|_| RandomError)?;
     Ok(bytes)
@@ -29,7 +32,7 @@ pub fn bytes<const N: usize>(random: &dyn SecureRandom) -> Result<[u8; N], Rando
 ///
 /// # Errors
 /// The generator failed.
-pub fn identifier(random: &dyn SecureRandom) -> Result<String, RandomError> {
+pub fn identifier(random: &Random) -> Result<String, RandomError> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<IDENTIFIER_BYTES>(random)?))
 }
 

@@ -1,1 +1,42 @@
-fn main() {}
+//! The Lambda authorizer of the HTTP API: decides for every protected route whether the access token still counts.
+
+mod event;
+mod handler;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use shared::authorization::AccessTokenAuthorizer;
+use shared::config::{self, TokenParties};
+use shared::keys::verification::VerificationKeys;
+use shared::store::client;
+use shared::store::denylist::DenylistTable;
+use shared::store::signing_keys::SigningKeysTable;
+use shared::telemetry;
+use tracing::Instrument as _;
+
+use handler::Authorizer;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let authorizer = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
+    if let Err(error) = authorizer.tokens.warm_up(shared::clock::now()).await {
+        telemetry::warm_up_failed(&error);
+    }
+    let authorizer = &authorizer;
+    lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+        let span = telemetry::request_span("authorize", &context.request_id);
+        async move { authorizer.handle(&payload).await }.instrument(span)
+    }))
+    .await
+}
+
+async fn wire() -> Result<Authorizer, lambda_runtime::Error> {
+    let parties = TokenParties::from_env()?;
+    let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
+    let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
+    let client = client::from_lambda_environment().await;
+    let keys = VerificationKeys::new(SigningKeysTable::new(client.clone(), keys));
+    Ok(Authorizer { tokens: AccessTokenAuthorizer::new(keys, DenylistTable::new(client, denylist)), parties })
+}

@@ -1,1 +1,28 @@
-fn main() {}
+//! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517).
+
+mod handler;
+
+use shared::config;
+use shared::keys::verification::VerificationKeys;
+use shared::store::client;
+use shared::store::signing_keys::SigningKeysTable;
+use shared::telemetry;
+
+use handler::Discovery;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let discovery = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
+    if let Err(error) = discovery.keys.ring(shared::clock::now()).await {
+        telemetry::warm_up_failed(&error);
+    }
+    shared::http::serve::run("discover_keys", |request| discovery.handle(request)).await
+}
+
+async fn wire() -> Result<Discovery, lambda_runtime::Error> {
+    let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
+    let client = client::from_lambda_environment().await;
+    Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys)) })
+}

@@ -1,1 +1,50 @@
-fn main() {}
+//! `POST /login`: a username and a password for an access and a refresh token.
+
+mod handler;
+
+use aws_lc_rs::rand::SystemRandom;
+use shared::config::{self, TokenParties};
+use shared::keys::active::ActiveKeyCache;
+use shared::keys::sealing::Sealer;
+use shared::password::hash::Hasher;
+use shared::store::client;
+use shared::store::sessions::SessionsTable;
+use shared::store::signing_keys::SigningKeysTable;
+use shared::store::users::UsersTable;
+use shared::telemetry;
+use shared::token::issuer::Issuer;
+
+use handler::Login;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let login = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    // The init phase has a full CPU: connect, read and open the keys there. If it fails, the first request tries again.
+    if let Err(error) = login.keys.get(shared::clock::now()).await {
+        telemetry::warm_up_failed(&error);
+    }
+    shared::http::serve::run("login", |request| login.handle(request)).await
+}
+
+async fn wire() -> Result<Login, lambda_runtime::Error> {
+    let parties = TokenParties::from_env()?;
+    let issuer =
+        Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };
+    let sealer = Sealer::local(&config::sealing_key()?)?;
+    let (users, sessions, keys) = (
+        config::table_name("USERS_TABLE_NAME")?,
+        config::table_name("SESSIONS_TABLE_NAME")?,
+        config::table_name("SIGNING_KEYS_TABLE_NAME")?,
+    );
+    let client = client::from_lambda_environment().await;
+    Ok(Login {
+        users: UsersTable::new(client.clone(), users),
+        sessions: SessionsTable::new(client.clone(), sessions),
+        keys: ActiveKeyCache::new(SigningKeysTable::new(client, keys), sealer),
+        hasher: Hasher::new(),
+        random: SystemRandom::new(),
+        parties,
+        issuer,
+    })
+}

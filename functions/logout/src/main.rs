@@ -1,1 +1,28 @@
-fn main() {}
+//! `POST /logout`: ends the caller's session and denies its access tokens.
+
+mod handler;
+
+use shared::config;
+use shared::store::client;
+use shared::store::denylist::DenylistTable;
+use shared::store::sessions::SessionsTable;
+use shared::telemetry;
+
+use handler::Logout;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let logout = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    shared::http::serve::run("logout", |request| logout.handle(request)).await
+}
+
+async fn wire() -> Result<Logout, lambda_runtime::Error> {
+    let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
+    let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
+    let client = client::from_lambda_environment().await;
+    Ok(Logout {
+        sessions: SessionsTable::new(client.clone(), sessions),
+        denylist: DenylistTable::new(client, denylist),
+    })
+}

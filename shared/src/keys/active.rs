@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
 use super::signing::{RefreshTokenKey, TokenSigner};
 use super::{KeyPurpose, KeyRecord, REREAD_AFTER_SECONDS, SealedKey, USABLE_FOR_SECONDS};
@@ -104,15 +105,16 @@ impl ActiveKeyCache {
     }
 
     async fn open(&self, access: SealedKey, refresh: SealedKey) -> Result<ActiveKeys, ActiveKeyError> {
-        if access.record.alg != "ES256" {
-            return Err(ActiveKeyError::Algorithm { kid: access.record.kid, alg: access.record.alg });
-        }
+        let algorithm = SigningAlgorithm::from_name(&access.record.alg).ok_or_else(|| ActiveKeyError::Algorithm {
+            kid: access.record.kid.clone(),
+            alg: access.record.alg.clone(),
+        })?;
         let context = EncryptionContext { kid: &access.record.kid, purpose: KeyPurpose::AccessToken };
         let pkcs8 = self.sealer.open(context, &access.sealed_private_key).await?;
         let context = EncryptionContext { kid: &refresh.record.kid, purpose: KeyPurpose::RefreshToken };
         let secret = self.sealer.open(context, &refresh.sealed_private_key).await?;
         Ok(ActiveKeys {
-            signer: TokenSigner::es256(access.record.kid.clone(), &pkcs8),
+            signer: TokenSigner::new(access.record.kid.clone(), algorithm, &pkcs8),
             refresh: RefreshTokenKey::new(refresh.record.kid.clone(), &secret),
             records: [access.record, refresh.record],
         })

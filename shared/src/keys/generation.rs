@@ -2,14 +2,18 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::SecretSlice;
 
+use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
 use super::{KeyPurpose, KeyRecord, SealedKey};
 use crate::clock::EpochSeconds;
 use crate::random::{self, RandomError};
+
+/// The algorithm of new access-token keys.
+const ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
 
 /// Bytes of a refresh-token key: as many as HMAC-SHA-256 puts out (RFC 2104 §3).
 const REFRESH_TOKEN_KEY_BYTES: usize = 32;
@@ -44,7 +48,7 @@ pub async fn generate(
     let (kid, alg, public_jwk, private_key) = match purpose {
         KeyPurpose::AccessToken => {
             let (kid, public_jwk, private_key) = es256()?;
-            (kid, "ES256", Some(public_jwk), private_key)
+            (kid, ALGORITHM.name(), Some(public_jwk), private_key)
         }
         KeyPurpose::RefreshToken => {
             let random = SystemRandom::new();
@@ -62,7 +66,7 @@ fn es256() -> Result<(String, String, SecretSlice<u8>), GenerationError> {
     // AWS-LC takes the key from its own generator, whatever it is handed.
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
         .map_err(|_| RandomError)?;
-    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(pkcs8.as_ref()), Algorithm::ES256)?;
+    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(pkcs8.as_ref()), ALGORITHM.into())?;
     let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
     jwk.common.key_id = Some(kid.clone());
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
@@ -97,8 +101,8 @@ mod tests {
         let key = generate(KeyPurpose::AccessToken, 100, 200, &sealer()).await.unwrap();
         let context = EncryptionContext { kid: &key.record.kid, purpose: KeyPurpose::AccessToken };
         let opened = sealer().open(context, &key.sealed_private_key).await.unwrap();
-        let signer = TokenSigner::es256(key.record.kid.clone(), &opened);
-        let signature = jsonwebtoken::crypto::sign(b"message", signer.key(), signer.algorithm()).unwrap();
+        let signer = TokenSigner::new(key.record.kid.clone(), ALGORITHM, &opened);
+        let signature = jsonwebtoken::crypto::sign(b"message", signer.key(), signer.algorithm().into()).unwrap();
         let ring = KeyRing::new(std::slice::from_ref(&key.record));
         let public = ring.find(&key.record.kid).unwrap();
         assert!(public.verifies(b"message", &signature));

@@ -6,6 +6,7 @@
 //! harmless, and deleting an item is the emergency stop.
 
 pub mod active;
+pub mod algorithm;
 pub mod generation;
 pub mod ring;
 pub mod sealing;

@@ -1,9 +1,10 @@
 //! The key ring: the public keys that a verifier accepts.
 
-use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
 
 use super::KeyRecord;
+use super::algorithm::SigningAlgorithm;
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 
@@ -29,7 +30,7 @@ pub enum RingError {
 pub struct VerificationKey {
     jwk: Jwk,
     kid: String,
-    algorithm: Algorithm,
+    algorithm: SigningAlgorithm,
     key: DecodingKey,
     retires_at: EpochSeconds,
 }
@@ -38,11 +39,8 @@ impl VerificationKey {
     fn new(record: &KeyRecord) -> Result<Self, RingError> {
         let jwk = record.public_jwk.as_deref().ok_or(RingError::NoPublicKey)?;
         let jwk: Jwk = serde_json::from_str(jwk).map_err(RingError::MalformedJwk)?;
-        let algorithm = match jwk.common.key_algorithm {
-            Some(KeyAlgorithm::ES256) if record.alg == "ES256" => Algorithm::ES256,
-            _ => return Err(RingError::Mismatch),
-        };
-        if jwk.common.key_id.as_deref() != Some(record.kid.as_str()) {
+        let algorithm = SigningAlgorithm::from_name(&record.alg).ok_or(RingError::Mismatch)?;
+        if jwk.common.key_algorithm != Some(algorithm.into()) || jwk.common.key_id.as_ref() != Some(&record.kid) {
             return Err(RingError::Mismatch);
         }
         let key = DecodingKey::from_jwk(&jwk).map_err(RingError::Unreadable)?;
@@ -55,20 +53,16 @@ impl VerificationKey {
         now < self.retires_at.saturating_add(MAX_ACCESS_TOKEN_LIFETIME_SECONDS)
     }
 
-    /// `alg` of tokens that this key signs (RFC 7518 §3.1).
+    /// The algorithm of tokens that this key signs.
     #[must_use]
-    pub fn algorithm_name(&self) -> &'static str {
-        match self.algorithm {
-            Algorithm::ES256 => "ES256",
-            // `new` makes no key of another algorithm; no token can name this one.
-            _ => "",
-        }
+    pub fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
     }
 
     /// Whether `signature` (base64url) is this key's over `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
-        jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
+        jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm.into()).unwrap_or(false)
     }
 }
 

@@ -96,8 +96,7 @@ impl Sealer {
         let Some((nonce, ciphertext)) = rest.split_at_checked(NONCE_LEN) else { return Err(refused()) };
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refused())?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
-        let opened =
-            self.key.open_in_place(nonce, context.additional_data(), &mut buffer).map_err(|_| refused())?;
+        let opened = self.key.open_in_place(nonce, context.additional_data(), &mut buffer).map_err(|_| refused())?;
         Ok(SecretSlice::from(opened.to_vec()))
     }
 }

@@ -1,21 +1,26 @@
 //! Private keys, opened: they exist in the memory of functions that sign, and cannot be printed.
 
 use aws_lc_rs::hmac;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::EncodingKey;
 use secrecy::{ExposeSecret as _, SecretSlice};
+
+use super::algorithm::SigningAlgorithm;
 
 /// Signs access tokens.
 pub struct TokenSigner {
     kid: String,
-    algorithm: Algorithm,
+    algorithm: SigningAlgorithm,
     key: EncodingKey,
 }
 
 impl TokenSigner {
-    /// An ES256 key (RFC 7518 §3.4) from its PKCS #8 form.
+    /// The key for `algorithm` from its private half in PKCS #8.
     #[must_use]
-    pub fn es256(kid: String, pkcs8: &SecretSlice<u8>) -> Self {
-        Self { kid, algorithm: Algorithm::ES256, key: EncodingKey::from_ec_der(pkcs8.expose_secret()) }
+    pub fn new(kid: String, algorithm: SigningAlgorithm, pkcs8: &SecretSlice<u8>) -> Self {
+        let key = match algorithm {
+            SigningAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8.expose_secret()),
+        };
+        Self { kid, algorithm, key }
     }
 
     /// The key's id.
@@ -26,7 +31,7 @@ impl TokenSigner {
 
     /// The algorithm that the key is for.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
     }
 

@@ -7,10 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use aws_lc_rs::rand::SecureRandom;
 
 use super::Password;
-use crate::random::{self, RandomError};
+use crate::random::{self, Random, RandomError};
 
 /// Memory in KiB. OWASP's Password Storage Cheat Sheet (2026): m=19 MiB, t=2, p=1 is the least; on one full Lambda CPU
 /// (1769 MB) it takes about 20 ms.
@@ -66,7 +65,7 @@ impl Hasher {
     ///
     /// # Errors
     /// The generator failed, or Argon2 refused the input (longer than 4 GiB).
-    pub fn hash(&self, password: &Password, random: &dyn SecureRandom) -> Result<String, HashError> {
+    pub fn hash(&self, password: &Password, random: &Random) -> Result<String, HashError> {
         let salt = Salt::new(&random::bytes::<SALT_BYTES>(random)?)?;
         let params = current_params()?;
         let output = self.compute(password, &salt, Algorithm::Argon2id, Version::V0x13, &params, OUTPUT_BYTES)?;

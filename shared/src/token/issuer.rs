@@ -1,13 +1,12 @@
 //! Making access tokens.
 
-use aws_lc_rs::rand::SecureRandom;
 use jsonwebtoken::Header;
 use secrecy::SecretString;
 
 use super::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims, FIRST_PARTY_CLIENT_ID};
 use crate::clock::EpochSeconds;
 use crate::keys::signing::TokenSigner;
-use crate::random::{self, RandomError};
+use crate::random::{self, Random, RandomError};
 
 /// A token could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +54,7 @@ impl Issuer {
         iss: &str,
         subject: Subject<'_>,
         now: EpochSeconds,
-        random: &dyn SecureRandom,
+        random: &Random,
     ) -> Result<SecretString, IssueError> {
         let claims = AccessTokenClaims {
             iss: iss.to_owned(),
@@ -71,7 +70,7 @@ impl Issuer {
             roles: subject.roles.to_vec(),
             epoch: subject.epoch,
         };
-        let mut header = Header::new(signer.algorithm());
+        let mut header = Header::new(signer.algorithm().into());
         header.typ = Some(ACCESS_TOKEN_TYPE.to_owned());
         header.kid = Some(signer.kid().to_owned());
         jsonwebtoken::encode(&header, &claims, signer.key()).map(SecretString::from).map_err(IssueError::Sign)

@@ -13,8 +13,8 @@ mod tests;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{Deserializer, IgnoredAny};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
 
 use super::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::clock::EpochSeconds;
@@ -41,35 +41,35 @@ struct Header {
     kid: String,
     /// Extensions that must be understood (RFC 7515 §4.1.11): none are.
     #[serde(default, deserialize_with = "present")]
-    crit: bool,
+    crit: Option<IgnoredAny>,
     /// Keys and addresses of keys of the sender's choice (§4.1.2 to §4.1.8): never used (RFC 8725 §3.10).
     #[serde(default, deserialize_with = "present")]
-    jku: bool,
+    jku: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
-    jwk: bool,
+    jwk: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
-    x5u: bool,
+    x5u: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
-    x5c: bool,
+    x5c: Option<IgnoredAny>,
     /// Unencoded payload (RFC 7797).
     #[serde(default, deserialize_with = "present")]
-    b64: bool,
+    b64: Option<IgnoredAny>,
     /// Compression and encryption (RFC 7516): an access token is neither.
     #[serde(default, deserialize_with = "present")]
-    zip: bool,
+    zip: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
-    enc: bool,
+    enc: Option<IgnoredAny>,
 }
 
 impl Header {
     fn has_forbidden_parameter(&self) -> bool {
-        self.crit || self.jku || self.jwk || self.x5u || self.x5c || self.b64 || self.zip || self.enc
+        [self.crit, self.jku, self.jwk, self.x5u, self.x5c, self.b64, self.zip, self.enc].iter().any(Option::is_some)
     }
 }
 
-/// True for a member that is there, whatever its value, `null` included.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
+/// `Some` for a member that is there, whatever its value, `null` included.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IgnoredAny>, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(Some)
 }
 
 /// The issuer and the audience that a token must have.
@@ -121,7 +121,7 @@ pub fn verify(
         return Err(Refusal::RetiredKey);
     }
     // RFC 8725 §3.1: the key says which algorithm is used with it; the token may only agree.
-    if header.alg != key.algorithm_name() {
+    if header.alg != key.algorithm().name() {
         return Err(Refusal::WrongAlgorithm);
     }
     let signed = &token[..token.len() - signature.len() - 1];

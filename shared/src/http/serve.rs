@@ -1,0 +1,165 @@
+//! Runs a function behind an HTTP API: event in, handler, answer out, one line of log a request.
+
+use std::time::Instant;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Response};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Body, Request};
+use lambda_runtime::{LambdaEvent, Service as _, service_fn};
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+
+use super::error::ApiError;
+use super::request;
+use crate::telemetry;
+
+/// Longest path and query, in bytes. API Gateway's limit for a request line with all headers is 10 240.
+const MAX_PATH_AND_QUERY_BYTES: usize = 10_240;
+
+/// The event is not one that an HTTP API with payload format 2.0 sends. API Gateway answers the client with a 500.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Another event, or none. What it was is not repeated: it may hold a token.
+    #[error("the event is not an HTTP API event of payload format 2.0")]
+    NotHttpApi,
+    /// The path or the query can be none.
+    #[error("the event's path or query is not one of a URL")]
+    NotAUrl,
+}
+
+/// Answers events until Lambda ends the environment. `event` names what the function does, in the log.
+///
+/// # Errors
+/// The Runtime API does not answer.
+pub async fn run<H, F>(event: &'static str, handler: H) -> Result<(), lambda_runtime::Error>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response<Body>, ApiError>> + Send,
+{
+    let handler = &handler;
+    lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+        let span = telemetry::request_span(event, &context.request_id);
+        async move {
+            let api_event = read(&payload).inspect_err(|error| {
+                tracing::error!(outcome = "failed", reason = "malformed_event", "{error}");
+            })?;
+            let request = LambdaRequest::ApiGatewayV2(api_event);
+            let service = service_fn(|request: Request| answer(handler, request));
+            Adapter::from(service).call(LambdaEvent::new(request, context)).await
+        }
+        .instrument(span)
+    }))
+    .await
+}
+
+/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path and from headers
+/// that a client could have sent, and panics where that is none.
+fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
+    let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get()).map_err(|_| EventError::NotHttpApi)?;
+    let path = event.raw_path.as_deref().unwrap_or("/");
+    let query = event.raw_query_string.as_deref().unwrap_or_default();
+    if !path.starts_with('/')
+        || path.len() + query.len() > MAX_PATH_AND_QUERY_BYTES
+        || PathAndQuery::try_from(format!("{path}?{query}")).is_err()
+    {
+        return Err(EventError::NotAUrl);
+    }
+    // Nothing here asks for the URL's scheme or host.
+    event.headers.insert(HOST, HeaderValue::from_static("localhost"));
+    event.headers.remove("x-forwarded-proto");
+    Ok(event)
+}
+
+async fn answer<H, F>(handler: &H, request: Request) -> Result<Response<Body>, lambda_runtime::Error>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response<Body>, ApiError>> + Send,
+{
+    let started = Instant::now();
+    if let Some(context) = request::context(&request) {
+        let span = tracing::Span::current();
+        span.record("request_id", context.request_id.as_deref());
+        span.record("route", context.route_key.as_deref());
+    }
+    let result = handler(request).await;
+    let milliseconds = telemetry::milliseconds_since(started);
+    Ok(match result {
+        Ok(response) => {
+            tracing::info!(outcome = "succeeded", status = response.status().as_u16(), milliseconds);
+            response
+        }
+        Err(error) => {
+            let response = error.to_response();
+            let status = response.status().as_u16();
+            let (reason, chain) = (error.reason(), telemetry::chain(&error));
+            if response.status().is_server_error() {
+                tracing::error!(outcome = "failed", status, reason, error = chain, milliseconds);
+            } else {
+                tracing::warn!(outcome = "refused", status, reason, error = chain, milliseconds);
+            }
+            response
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_json(event: &serde_json::Value) -> Result<ApiGatewayV2httpRequest, EventError> {
+        read(&serde_json::value::to_raw_value(event).unwrap())
+    }
+
+    fn event(path: &str, query: &str, headers: &serde_json::Value) -> serde_json::Value {
+        json!({
+            "version": "2.0",
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": headers,
+            "requestContext": { "domainName": "not a host:99999999", "http": { "method": "GET" }, "timeEpoch": 0 },
+        })
+    }
+
+    #[test]
+    fn what_api_gateway_sends_is_read() {
+        assert!(read_json(&event("/me", "a=1", &json!({ "host": "example.com" }))).is_ok());
+    }
+
+    #[test]
+    fn headers_that_are_no_url_do_not_panic() {
+        for headers in [
+            json!({ "host": "a b" }),
+            json!({ "host": "example.com:99999999" }),
+            json!({ "host": "", "x-forwarded-proto": "" }),
+            json!({ "x-forwarded-proto": "1 2" }),
+            json!({}),
+        ] {
+            let event = read_json(&event("/me", "", &headers)).unwrap();
+            let _: Request = LambdaRequest::ApiGatewayV2(event).into();
+        }
+    }
+
+    #[test]
+    fn paths_that_are_no_url_are_an_error_and_no_panic() {
+        for (path, query) in [("", ""), ("me", ""), (":99999999", ""), ("/ ", ""), ("/", "a b"), ("/", "\u{0}")] {
+            if let Ok(event) = read_json(&event(path, query, &json!({}))) {
+                let _: Request = LambdaRequest::ApiGatewayV2(event).into();
+                panic!("{path:?} {query:?} was read");
+            }
+        }
+        assert!(read_json(&event(&"/a".repeat(6000), "", &json!({}))).is_err());
+    }
+
+    #[test]
+    fn other_events_are_an_error_and_no_panic() {
+        for event in
+            [json!(null), json!([]), json!("text"), json!({}), json!({ "Records": [] }), json!({ "requestContext": 1 })]
+        {
+            assert!(read_json(&event).is_err(), "{event}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Logs: one JSON object a line, flat, so that Logs Insights and `jq` find every field at the top.
+//!
+//! Each request writes one line when it is answered, with `event`, `outcome` and `request_id`. What is never logged:
+//! tokens, passwords, hashes, keys, bodies, headers. Errors are logged once, with their chain.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use tracing::field::Empty;
+use tracing::{Event, Span, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Starts logging to standard output, at the level that Lambda's `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`),
+/// `INFO` where it asks for none. A panic becomes a log line too.
+pub fn init() {
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
+    let level = match level.to_ascii_uppercase().as_str() {
+        level @ ("TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR") => level.to_owned(),
+        "FATAL" => "ERROR".to_owned(),
+        _ => "INFO".to_owned(),
+    };
+    // Below `INFO` the SDK and the HTTP stack log requests, and with them what is never to be logged.
+    let filter = EnvFilter::new(format!(
+        "{level},aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_smithy_http_client=warn,aws_smithy_runtime=warn,\
+         aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,lambda_http=warn,lambda_runtime=warn,rustls=warn,\
+         lambda_runtime_api_client=warn"
+    ));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stdout)
+        .fmt_fields(JsonFields::new())
+        .event_format(FlatJson)
+        .finish();
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        return;
+    }
+    panic::set_hook(Box::new(|panic| {
+        // The message is left out: it may quote what the code was working on.
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
+    }));
+}
+
+/// The span of one request. What is in it is in every line that is written for the request.
+#[must_use]
+pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
+    tracing::info_span!(
+        "request",
+        event,
+        // API Gateway's id, the same for the authorizer and the function behind it.
+        request_id = Empty,
+        lambda_request_id,
+        route = Empty,
+        sub = Empty,
+        sid = Empty,
+        jti = Empty,
+    )
+}
+
+/// Whole milliseconds since `started`.
+#[must_use]
+pub fn milliseconds_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The function cannot start: its environment is wrong.
+pub fn start_failed(error: &(dyn Error + 'static)) {
+    tracing::error!(event = "start", outcome = "failed", error = chain(error), "the function cannot start");
+}
+
+/// The store did not answer while the function started. It starts all the same, and the first request tries again.
+pub fn warm_up_failed(error: &(dyn Error + 'static)) {
+    tracing::error!(event = "warm_up", outcome = "failed", error = chain(error), "the store did not answer at start");
+}
+
+/// An error and what caused it, in one line: `a: b: c`.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Writes an event and the fields of the spans around it as one flat object. An inner field wins over an outer one.
+struct FlatJson;
+
+impl<S> FormatEvent<S, JsonFields> for FlatJson
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Map::new();
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        line.insert("timestamp".to_owned(), timestamp.into());
+        line.insert("level".to_owned(), event.metadata().level().as_str().into());
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>()
+                && let Ok(Value::Object(fields)) = serde_json::from_str(&fields.fields)
+            {
+                line.extend(fields);
+            }
+        }
+        let mut fields = String::new();
+        JsonFields::new().format_fields(Writer::new(&mut fields), event)?;
+        if let Ok(Value::Object(fields)) = serde_json::from_str(&fields) {
+            line.extend(fields);
+        }
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
