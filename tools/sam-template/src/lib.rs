@@ -1,0 +1,206 @@
+//! Reads a SAM template and answers what local tooling asks of it: which tables to create, which functions there are and
+//! what is in their environments, which routes and authorizers an HTTP API has.
+//!
+//! A template that is deployed is the only definition of these things; reading it here keeps a second one from growing
+//! beside it. Nothing is looked up on a network: intrinsics are resolved against parameters, and what only AWS knows
+//! (names it would generate, ARNs) gets a plausible value.
+//!
+//! Evaluation is lazy. A parameter without a default and a value is an error only when something asked for needs it.
+
+mod error;
+mod functions;
+mod globals;
+mod http_api;
+mod intrinsics;
+mod parameters;
+mod physical;
+mod resolved;
+mod tables;
+mod yaml;
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::{error::Invalid, resolved::Resolved};
+pub use crate::{
+    error::{Error, Problem},
+    functions::Function,
+    http_api::{Authorizer, Cors, HttpApi, LambdaAuthorizer, Route},
+    parameters::Parameters,
+    tables::Table,
+};
+
+/// A template and the parameters it is read with.
+#[derive(Debug)]
+pub struct Template {
+    path: PathBuf,
+    document: Value,
+    parameters: Parameters,
+    /// What is being evaluated, outermost first, so that a circle is an error and not a stack overflow.
+    evaluating: RefCell<Vec<String>>,
+}
+
+impl Template {
+    /// Reads the template at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not YAML, has no resources, or a value was given for a parameter it does not have.
+    pub fn load(path: &Path, parameters: Parameters) -> Result<Self, Error> {
+        let source = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &source, parameters)
+    }
+
+    fn parse(path: &Path, source: &str, parameters: Parameters) -> Result<Self, Error> {
+        let document = yaml::parse(source).map_err(|source| Error::Yaml { path: path.to_owned(), source })?;
+        let template = Self { path: path.to_owned(), document, parameters, evaluating: RefCell::default() };
+        template.check().map_err(|invalid| template.locate(invalid))?;
+        Ok(template)
+    }
+
+    /// The tables, in alphabetical order of their logical ids.
+    ///
+    /// # Errors
+    /// A table is not as CloudFormation wants it, or needs a parameter that has no value.
+    pub fn tables(&self) -> Result<Vec<Table>, Error> {
+        tables::read(self).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// The functions, in alphabetical order of their logical ids. Their environments are not evaluated.
+    ///
+    /// # Errors
+    /// A function is not as SAM wants it, or does not say which binary it runs.
+    pub fn functions(&self) -> Result<Vec<Function>, Error> {
+        functions::read(self).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// The environment variables of one function, those of `Globals` included.
+    ///
+    /// # Errors
+    /// There is no such function, or a variable is not text or needs a parameter that has no value.
+    pub fn environment(&self, logical_id: &str) -> Result<std::collections::BTreeMap<String, String>, Error> {
+        functions::environment(self, logical_id).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// The HTTP APIs with their routes, in alphabetical order of their logical ids.
+    ///
+    /// # Errors
+    /// An API, an event or an authorizer is not as SAM wants it.
+    pub fn http_apis(&self) -> Result<Vec<HttpApi>, Error> {
+        http_api::read(self).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// APIs of the template that [`Template::http_apis`] cannot speak of, by their place in the template: REST and
+    /// WebSocket APIs, and HTTP APIs made without SAM.
+    ///
+    /// # Errors
+    /// A resource or event is not as SAM wants it.
+    pub fn other_apis(&self) -> Result<Vec<String>, Error> {
+        http_api::others(self).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// The parameters the template is read with.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn locate(&self, Invalid { at, problem }: Invalid) -> Error {
+        Error::Invalid { path: self.path.clone(), at, problem }
+    }
+
+    /// What is wrong at any use of the template, found once.
+    fn check(&self) -> Result<(), Invalid> {
+        if self.section("Resources").is_none_or(Map::is_empty) {
+            return Err(Invalid::new("Resources", Problem::NoResources));
+        }
+        let known = self.section("Parameters");
+        for name in self.parameters.values.keys() {
+            if !known.is_some_and(|known| known.contains_key(name)) {
+                return Err(Invalid::new("Parameters", Problem::UnknownParameter(name.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// A top-level section, such as `Resources`.
+    fn section(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.document.get(name)?.as_object()
+    }
+
+    /// A resource as written, whether its condition holds or not.
+    fn resource(&self, logical_id: &str) -> Option<Resource<'_>> {
+        let (logical_id, body) = self.section("Resources")?.get_key_value(logical_id)?;
+        Some(Resource { template: self, logical_id, body })
+    }
+
+    /// The resources whose type is one of `types` and whose condition holds.
+    fn resources(&self, types: &[&str]) -> Result<Vec<Resource<'_>>, Invalid> {
+        let mut found = Vec::new();
+        for logical_id in self.section("Resources").into_iter().flat_map(Map::keys) {
+            let Some(resource) = self.resource(logical_id) else { continue };
+            if types.contains(&resource.kind()) && resource.exists()? {
+                found.push(resource);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Evaluates `what` unless that is already under way.
+    fn evaluate<T>(
+        &self,
+        what: String,
+        at: &str,
+        evaluation: impl FnOnce() -> Result<T, Invalid>,
+    ) -> Result<T, Invalid> {
+        if self.evaluating.borrow().contains(&what) {
+            return Err(Invalid::new(at, Problem::Circular(what)));
+        }
+        self.evaluating.borrow_mut().push(what);
+        let result = evaluation();
+        self.evaluating.borrow_mut().pop();
+        result
+    }
+}
+
+/// One entry of `Resources`.
+#[derive(Clone, Copy)]
+struct Resource<'t> {
+    template: &'t Template,
+    logical_id: &'t str,
+    body: &'t Value,
+}
+
+impl Resource<'_> {
+    fn kind(&self) -> &str {
+        self.body.get("Type").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn at(&self) -> String {
+        format!("Resources.{}", self.logical_id)
+    }
+
+    /// Whether the resource's `Condition`, if it has one, holds.
+    fn exists(&self) -> Result<bool, Invalid> {
+        match self.body.get("Condition").and_then(Value::as_str) {
+            Some(name) => self.template.named_condition(name, &format!("{}.Condition", self.at())),
+            None => Ok(true),
+        }
+    }
+
+    /// One property with its intrinsics resolved and `Globals` merged in; the others are not looked at.
+    fn property(&self, name: &str) -> Result<Option<Resolved>, Invalid> {
+        let at = format!("{}.Properties.{name}", self.at());
+        let own = self.body.get("Properties").and_then(|properties| properties.get(name));
+        let global = globals::section_for(self.kind())
+            .and_then(|section| self.template.section("Globals")?.get(section)?.get(name));
+        match globals::merge(global, own) {
+            Some(node) => self.template.resolve(&node, at),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! CloudFormation's intrinsic functions, pseudo parameters and conditions.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::Value;
+
+use crate::{
+    Template,
+    error::{Invalid, Problem},
+    resolved::{Resolved, text_of},
+};
+
+/// The name and the argument, if `node` is an intrinsic in its long form.
+pub(crate) fn as_intrinsic(node: &Value) -> Option<(&str, &Value)> {
+    let entries = node.as_object().filter(|entries| entries.len() == 1)?;
+    let (name, argument) = entries.iter().next()?;
+    (name == "Ref" || name.starts_with("Fn::")).then_some((name, argument))
+}
+
+impl Template {
+    /// Resolves every intrinsic in `node`, the value at `at`. `None` is `AWS::NoValue`: as if it were not written.
+    pub(crate) fn resolve(&self, node: &Value, at: String) -> Result<Option<Resolved>, Invalid> {
+        Ok(self.value(node, &at)?.map(|value| Resolved { at, value }))
+    }
+
+    fn value(&self, node: &Value, at: &str) -> Result<Option<Value>, Invalid> {
+        if let Some((name, argument)) = as_intrinsic(node) {
+            return self.intrinsic(name, argument, at);
+        }
+        Ok(match node {
+            Value::Array(items) => {
+                let mut resolved = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    resolved.extend(self.value(item, &format!("{at}[{index}]"))?);
+                }
+                Some(Value::Array(resolved))
+            }
+            Value::Object(entries) => {
+                let mut resolved = serde_json::Map::new();
+                for (key, entry) in entries {
+                    if let Some(value) = self.value(entry, &format!("{at}.{key}"))? {
+                        resolved.insert(key.clone(), value);
+                    }
+                }
+                Some(Value::Object(resolved))
+            }
+            scalar => Some(scalar.clone()),
+        })
+    }
+
+    fn intrinsic(&self, name: &str, argument: &Value, at: &str) -> Result<Option<Value>, Invalid> {
+        let value = match name {
+            "Ref" => {
+                let name = argument.as_str().ok_or_else(|| Invalid::expected(at, "the name Ref refers to"))?;
+                return if name == "AWS::NoValue" { Ok(None) } else { self.reference(name, at).map(Some) };
+            }
+            "Fn::If" => {
+                let [name, then, otherwise] = three(argument, at, "Fn::If with [condition, value, other value]")?;
+                let name = name.as_str().ok_or_else(|| Invalid::expected(at, "the name of a condition"))?;
+                return self.value(if self.named_condition(name, at)? { then } else { otherwise }, at);
+            }
+            "Fn::GetAtt" => Value::String(self.get_att(argument, at)?),
+            "Fn::Sub" => Value::String(self.sub(argument, at)?),
+            "Fn::Join" => {
+                let [delimiter, list] = two(argument, at, "Fn::Join with [delimiter, list]")?;
+                let delimiter = self.text(delimiter, at)?;
+                Value::String(self.list(list, at)?.join(&delimiter))
+            }
+            "Fn::Split" => {
+                let [delimiter, text] = two(argument, at, "Fn::Split with [delimiter, text]")?;
+                let delimiter = self.text(delimiter, at)?;
+                self.text(text, at)?.split(&delimiter).map(Value::from).collect()
+            }
+            "Fn::Select" => {
+                let [index, list] = two(argument, at, "Fn::Select with [index, list]")?;
+                let index = self.text(index, at)?.parse::<usize>();
+                let index = index.map_err(|_| Invalid::expected(at, "an index that is a whole number"))?;
+                let mut items = self.list(list, at)?;
+                if index >= items.len() {
+                    return Err(Invalid::expected(at, "an index within the list"));
+                }
+                Value::String(items.swap_remove(index))
+            }
+            "Fn::FindInMap" => self.find_in_map(argument, at)?,
+            "Fn::Base64" => Value::String(BASE64_STANDARD.encode(self.text(argument, at)?)),
+            "Fn::Equals" | "Fn::And" | "Fn::Or" | "Fn::Not" => {
+                return Err(Invalid::expected(
+                    at,
+                    "a value; conditions belong under Conditions, and Fn::If names them",
+                ));
+            }
+            other => return Err(Invalid::new(at, Problem::UnknownIntrinsic(other.to_owned()))),
+        };
+        Ok(Some(value))
+    }
+
+    /// What `Ref` gives.
+    fn reference(&self, name: &str, at: &str) -> Result<Value, Invalid> {
+        let parameters = &self.parameters;
+        let pseudo = match name {
+            "AWS::AccountId" => &parameters.account_id,
+            "AWS::NotificationARNs" => return Ok(Value::Array(Vec::new())),
+            "AWS::Partition" => "aws",
+            "AWS::Region" => &parameters.region,
+            "AWS::StackId" => {
+                let (region, account, stack) = (&parameters.region, &parameters.account_id, &parameters.stack_name);
+                let arn = format!(
+                    "arn:aws:cloudformation:{region}:{account}:stack/{stack}/00000000-0000-0000-0000-000000000000"
+                );
+                return Ok(Value::String(arn));
+            }
+            "AWS::StackName" => &parameters.stack_name,
+            "AWS::URLSuffix" => "amazonaws.com",
+            _ => {
+                if let Some(value) = self.parameter(name, at)? {
+                    return Ok(value);
+                }
+                let resource = self.physical_name(name, at)?;
+                let unknown = || Invalid::new(at, Problem::UnknownReference(name.to_owned()));
+                return resource.map(Value::String).ok_or_else(unknown);
+            }
+        };
+        Ok(Value::from(pseudo))
+    }
+
+    /// Both forms: `A.Arn`, and `[A, Arn]`.
+    fn get_att(&self, argument: &Value, at: &str) -> Result<String, Invalid> {
+        let what = "Fn::GetAtt with a logical id and an attribute";
+        if let Some(text) = argument.as_str() {
+            let (logical_id, attribute) = text.split_once('.').ok_or_else(|| Invalid::expected(at, what))?;
+            return self.attribute(logical_id, attribute, at);
+        }
+        let [logical_id, attribute] = two(argument, at, what)?;
+        let logical_id = logical_id.as_str().ok_or_else(|| Invalid::expected(at, what))?;
+        self.attribute(logical_id, &self.text(attribute, at)?, at)
+    }
+
+    /// Both forms: text, and text with a map of names that hold within it.
+    fn sub(&self, argument: &Value, at: &str) -> Result<String, Invalid> {
+        let what = "Fn::Sub with text, or [text, map]";
+        let (text, names) = if let Some(text) = argument.as_str() {
+            (text, None)
+        } else {
+            let [text, names] = two(argument, at, what)?;
+            (text.as_str().ok_or_else(|| Invalid::expected(at, what))?, names.as_object())
+        };
+        let mut result = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, following) =
+                after.split_once('}').ok_or_else(|| Invalid::expected(at, "a closing brace after ${"))?;
+            result.push_str(before);
+            rest = following;
+            if let Some(literal) = name.strip_prefix('!') {
+                result.push_str("${");
+                result.push_str(literal);
+                result.push('}');
+            } else if let Some(node) = names.and_then(|names| names.get(name.trim())) {
+                result.push_str(&self.text(node, at)?);
+            } else if let Some((logical_id, attribute)) = name.trim().split_once('.') {
+                result.push_str(&self.attribute(logical_id, attribute, at)?);
+            } else {
+                let value = self.reference(name.trim(), at)?;
+                let text =
+                    text_of(&value).ok_or_else(|| Invalid::expected(at, "text in ${…}, not a list; use Fn::Join"))?;
+                result.push_str(&text);
+            }
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+
+    fn find_in_map(&self, argument: &Value, at: &str) -> Result<Value, Invalid> {
+        let [map, top, second] = three(argument, at, "Fn::FindInMap with [map, key, second key]")?;
+        let (map, top, second) = (self.text(map, at)?, self.text(top, at)?, self.text(second, at)?);
+        self.section("Mappings")
+            .and_then(|mappings| mappings.get(&map)?.get(&top)?.get(&second))
+            .cloned()
+            .ok_or_else(|| Invalid::new(at, Problem::UnknownMapping(format!("{map}.{top}.{second}"))))
+    }
+
+    /// The argument of an intrinsic, as text.
+    fn text(&self, node: &Value, at: &str) -> Result<String, Invalid> {
+        self.value(node, at)?.as_ref().and_then(text_of).ok_or_else(|| Invalid::expected(at, "text"))
+    }
+
+    /// The argument of an intrinsic, as a list of texts.
+    fn list(&self, node: &Value, at: &str) -> Result<Vec<String>, Invalid> {
+        match self.value(node, at)? {
+            Some(Value::Array(items)) => {
+                items.iter().map(|item| text_of(item).ok_or_else(|| Invalid::expected(at, "a list of texts"))).collect()
+            }
+            _ => Err(Invalid::expected(at, "a list")),
+        }
+    }
+
+    /// Whether the condition of this name holds.
+    pub(crate) fn named_condition(&self, name: &str, at: &str) -> Result<bool, Invalid> {
+        let node = self.section("Conditions").and_then(|conditions| conditions.get(name));
+        let node = node.ok_or_else(|| Invalid::new(at, Problem::UnknownCondition(name.to_owned())))?;
+        let place = format!("Conditions.{name}");
+        self.evaluate(format!("the condition {name}"), &place, || self.condition(node, &place))
+    }
+
+    fn condition(&self, node: &Value, at: &str) -> Result<bool, Invalid> {
+        let what = "a condition: Fn::Equals, Fn::And, Fn::Or, Fn::Not or Condition";
+        let entry = node.as_object().filter(|entries| entries.len() == 1).and_then(|entries| entries.iter().next());
+        let (name, argument) = entry.ok_or_else(|| Invalid::expected(at, what))?;
+        match (name.as_str(), argument) {
+            ("Condition", Value::String(name)) => self.named_condition(name, at),
+            ("Fn::Equals", _) => {
+                let [left, right] = two(argument, at, "Fn::Equals with two values")?;
+                Ok(self.text(left, at)? == self.text(right, at)?)
+            }
+            ("Fn::Not", Value::Array(conditions)) if conditions.len() == 1 => Ok(!self.condition(&conditions[0], at)?),
+            ("Fn::And", Value::Array(conditions)) => {
+                conditions.iter().try_fold(true, |all, condition| Ok(all & self.condition(condition, at)?))
+            }
+            ("Fn::Or", Value::Array(conditions)) => {
+                conditions.iter().try_fold(false, |any, condition| Ok(any | self.condition(condition, at)?))
+            }
+            _ => Err(Invalid::expected(at, what)),
+        }
+    }
+}
+
+fn two<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; 2], Invalid> {
+    argument.as_array().and_then(|items| items.as_slice().try_into().ok()).ok_or_else(|| Invalid::expected(at, what))
+}
+
+fn three<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; 3], Invalid> {
+    argument.as_array().and_then(|items| items.as_slice().try_into().ok()).ok_or_else(|| Invalid::expected(at, what))
+}
