@@ -327,3 +327,207 @@ fn method_of(method: &Resolved) -> Result<String, Invalid> {
     let method = method.text()?.to_uppercase();
     Ok(if method == "X-AMAZON-APIGATEWAY-ANY-METHOD" { "ANY".to_owned() } else { method })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Authorizer, Cors, HttpApi, LambdaAuthorizer, Parameters, Template};
+
+    const SOURCE: &str = r"
+Globals:
+  HttpApi:
+    CorsConfiguration: true
+    StageVariables: { colour: blue }
+Conditions:
+  Never: !Equals [a, b]
+Resources:
+  Rest: { Type: AWS::Serverless::Api, Properties: { StageName: prod } }
+  Raw: { Type: AWS::ApiGatewayV2::Api }
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      StageName: prod
+      DefaultRouteSettings: { ThrottlingBurstLimit: 1 }
+      CorsConfiguration:
+        AllowOrigins: [https://a.example.com]
+        AllowMethods: [GET]
+        AllowCredentials: true
+        ExposeHeaders: [x-a]
+        MaxAge: '5'
+      Auth:
+        DefaultAuthorizer: Tokens
+        EnableIamAuthorizer: true
+        Authorizers:
+          Tokens:
+            FunctionArn: !Sub arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:${Guard}
+            AuthorizerPayloadFormatVersion: 2.0
+            EnableSimpleResponses: true
+            Identity:
+              StageVariables: [colour]
+              QueryStrings: [q]
+              Context: [routeKey]
+              Headers: [X-Token, X-Tenant]
+              ReauthorizeEvery: 60
+          Policy: { FunctionArn: !GetAtt Guard.Arn, AuthorizerPayloadFormatVersion: '1.0' }
+          Jwt: { JwtConfiguration: { issuer: https://issuer.example.com, audience: [a] } }
+  Guard: { Type: AWS::Serverless::Function, Properties: { CodeUri: guard } }
+  Absent:
+    Type: AWS::Serverless::Function
+    Condition: Never
+    Properties: { Events: { A: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: GET, Path: /absent } } } }
+  Items:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: items
+      Events:
+        Get: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: get, Path: '/items/{id}', TimeoutInMillis: 5000 } }
+        Open: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, Path: /open, Auth: { Authorizer: NONE } } }
+        Old:
+          Type: HttpApi
+          Properties:
+            { ApiId: !Ref Api, Method: ANY, Path: '/{proxy+}', PayloadFormatVersion: '1.0', Auth: { Authorizer: Jwt } }
+        Iam: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: PUT, Path: /iam, Auth: { Authorizer: AWS_IAM } } }
+        Rest: { Type: Api, Properties: { Method: GET, Path: /rest } }
+        Raw: { Type: HttpApi, Properties: { ApiId: !Ref Raw, Method: GET, Path: /raw } }
+        Queue: { Type: SQS, Properties: { Queue: x } }
+  Fallback: { Type: AWS::Serverless::Function, Properties: { CodeUri: x, Events: { Any: { Type: HttpApi } } } }
+";
+
+    fn parse(source: &str) -> Template {
+        Template::parse("t.yaml".as_ref(), source, Parameters::new("stack")).unwrap()
+    }
+
+    fn apis() -> Vec<HttpApi> {
+        parse(SOURCE).http_apis().unwrap()
+    }
+
+    #[test]
+    fn routes_belong_to_the_api_they_name_and_take_its_default_authorizer() {
+        let apis = apis();
+        let routes: Vec<_> = apis[0]
+            .routes
+            .iter()
+            .map(|route| {
+                let key = format!("{} {}", route.method, route.path);
+                (key, route.authorizer.as_deref(), route.payload_format_version.as_str(), route.timeout)
+            })
+            .collect();
+        assert_eq!(
+            routes,
+            [
+                ("GET /items/{id}".to_owned(), Some("Tokens"), "2.0", Some(Duration::from_secs(5))),
+                ("PUT /iam".to_owned(), Some("AWS_IAM"), "2.0", None),
+                ("ANY /{proxy+}".to_owned(), Some("Jwt"), "1.0", None),
+                ("POST /open".to_owned(), None, "2.0", None),
+            ]
+        );
+        assert!(apis[0].routes.iter().all(|route| route.function == "Items"));
+    }
+
+    #[test]
+    fn an_event_without_an_api_belongs_to_the_one_sam_adds() {
+        let apis = apis();
+        let implicit = &apis[1];
+        assert_eq!(implicit.logical_id, "ServerlessHttpApi");
+        assert_eq!(implicit.cors, Some(Cors { allow_origins: vec!["*".to_owned()], ..Cors::default() }));
+        assert_eq!(implicit.routes.len(), 1);
+        assert_eq!((implicit.routes[0].method.as_str(), implicit.routes[0].path.as_str()), ("ANY", "$default"));
+        assert_eq!(implicit.routes[0].authorizer, None);
+    }
+
+    #[test]
+    fn authorizers_know_their_function_and_identity_sources_in_order() {
+        let authorizers = apis().swap_remove(0).authorizers;
+        let expected = LambdaAuthorizer {
+            function: "Guard".to_owned(),
+            payload_format_version: "2.0".to_owned(),
+            enable_simple_responses: true,
+            identity_sources: [
+                "$request.header.X-Token",
+                "$request.header.X-Tenant",
+                "$request.querystring.q",
+                "$context.routeKey",
+                "$stageVariables.colour",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            result_ttl: Duration::from_mins(1),
+        };
+        assert_eq!(authorizers["Tokens"], Authorizer::Lambda(expected));
+        let expected = LambdaAuthorizer {
+            function: "Guard".to_owned(),
+            payload_format_version: "1.0".to_owned(),
+            enable_simple_responses: false,
+            identity_sources: Vec::new(),
+            result_ttl: Duration::from_mins(5),
+        };
+        assert_eq!(authorizers["Policy"], Authorizer::Lambda(expected));
+        assert_eq!(authorizers["Jwt"], Authorizer::Jwt);
+        assert_eq!(authorizers["AWS_IAM"], Authorizer::Iam);
+    }
+
+    #[test]
+    fn an_api_has_its_stage_cors_and_what_is_not_read() {
+        let api = apis().swap_remove(0);
+        assert_eq!((api.stage.as_str(), api.id.as_str()), ("prod", "stack-Api"));
+        assert_eq!(api.stage_variables["colour"], "blue");
+        assert_eq!(
+            api.cors,
+            Some(Cors {
+                allow_credentials: true,
+                allow_headers: Vec::new(),
+                allow_methods: vec!["GET".to_owned()],
+                allow_origins: vec!["https://a.example.com".to_owned()],
+                expose_headers: vec!["x-a".to_owned()],
+                max_age: Some(5),
+            })
+        );
+        assert_eq!(api.unread, ["Resources.Api.Properties.DefaultRouteSettings"]);
+        assert_eq!(
+            parse(SOURCE).other_apis().unwrap(),
+            [
+                "Resources.Raw",
+                "Resources.Rest",
+                "Resources.Items.Properties.Events.Rest",
+                "Resources.Items.Properties.Events.Raw"
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let message = |from: &str, to: &str| {
+            assert!(SOURCE.contains(from), "{from}");
+            parse(&SOURCE.replace(from, to)).http_apis().unwrap_err().to_string()
+        };
+        assert_eq!(
+            message("Authorizer: Jwt", "Authorizer: Jtw"),
+            "t.yaml, Resources.Items.Properties.Events.Old.Properties.Auth.Authorizer: the API has no authorizer Jtw; \
+             add it under Auth.Authorizers or correct the name"
+        );
+        assert_eq!(
+            message("DefaultAuthorizer: Tokens", "DefaultAuthorizer: Token"),
+            "t.yaml, Resources.Api.Properties.Auth.DefaultAuthorizer: the API has no authorizer Token; add it under \
+             Auth.Authorizers or correct the name"
+        );
+        assert_eq!(
+            message("function:${Guard}", "function:other"),
+            "t.yaml, Resources.Api.Properties.Auth.Authorizers.Tokens.FunctionArn: expected the ARN of a function of \
+             this template, such as !GetAtt MyFunction.Arn"
+        );
+        assert_eq!(
+            message("Method: POST, ", ""),
+            "t.yaml, Resources.Items.Properties.Events.Open.Properties: Method is missing"
+        );
+        assert_eq!(
+            message("Path: /open", "Path: open"),
+            "t.yaml, Resources.Items.Properties.Events.Open.Properties.Path: expected a path that starts with /"
+        );
+        assert_eq!(
+            message("JwtConfiguration", "Jwt"),
+            "t.yaml, Resources.Api.Properties.Auth.Authorizers.Jwt: expected FunctionArn, of a Lambda authorizer, or \
+             JwtConfiguration, of a JWT one"
+        );
+    }
+}

@@ -230,3 +230,150 @@ fn two<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Val
 fn three<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; 3], Invalid> {
     argument.as_array().and_then(|items| items.as_slice().try_into().ok()).ok_or_else(|| Invalid::expected(at, what))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{Parameters, Problem, Template, yaml};
+
+    const SOURCE: &str = r#"
+Parameters:
+  Stage: { Type: String, Default: dev }
+  Origins: { Type: CommaDelimitedList, Default: "a, b" }
+  Key: { Type: String }
+Mappings:
+  Sizes: { dev: { memory: 128, name: small }, prod: { memory: 1024, name: large } }
+Conditions:
+  IsDev: !Equals [!Ref Stage, dev]
+  IsProd: !Not [!Condition IsDev]
+  Both: !And [!Condition IsDev, !Condition IsProd]
+  Either: { "Fn::Or": [{ Condition: IsDev }, { Condition: IsProd }] }
+  Circle: !Not [!Condition Circle]
+Resources:
+  Table: { Type: AWS::DynamoDB::Table, Properties: { TableName: !Sub "${AWS::StackName}-${Stage}" } }
+  Unnamed: { Type: AWS::DynamoDB::Table }
+  Snake: { Type: AWS::DynamoDB::Table, Properties: { TableName: !Ref Snake } }
+  Function: { Type: AWS::Serverless::Function }
+"#;
+
+    fn resolve(node: &str) -> Result<Option<Value>, Problem> {
+        let template = Template::parse("t.yaml".as_ref(), SOURCE, Parameters::new("stack")).unwrap();
+        let resolved = template.resolve(&yaml::parse(node).unwrap(), "here".to_owned());
+        resolved.map(|resolved| resolved.map(|resolved| resolved.value)).map_err(|invalid| invalid.problem)
+    }
+
+    fn value(node: &str) -> Value {
+        resolve(node).unwrap().unwrap()
+    }
+
+    #[test]
+    fn ref_gives_parameters_names_and_pseudo_parameters() {
+        assert_eq!(value("!Ref Stage"), "dev");
+        assert_eq!(value("!Ref Origins"), json!(["a", "b"]));
+        assert_eq!(value("!Ref Table"), "stack-dev");
+        assert_eq!(value("!Ref Unnamed"), "stack-Unnamed");
+        assert_eq!(value("{ Ref: 'AWS::Region' }"), "eu-west-1");
+        assert_eq!(value("!Ref AWS::AccountId"), "123456789012");
+        assert_eq!(value("!Ref AWS::Partition"), "aws");
+        assert_eq!(value("!Ref AWS::URLSuffix"), "amazonaws.com");
+        assert_eq!(value("!Ref AWS::StackName"), "stack");
+        assert!(value("!Ref AWS::StackId").as_str().unwrap().contains(":stack/stack/"));
+        assert_eq!(value("!Ref FunctionRole"), "stack-FunctionRole");
+    }
+
+    #[test]
+    fn no_value_removes_what_it_stands_for() {
+        assert_eq!(resolve("!Ref AWS::NoValue"), Ok(None));
+        assert_eq!(value("{ a: !Ref AWS::NoValue, b: 1 }"), json!({ "b": 1 }));
+        assert_eq!(value("[1, !If [IsProd, 2, !Ref AWS::NoValue], 3]"), json!([1, 3]));
+    }
+
+    #[test]
+    fn get_att_gives_arns_in_both_forms() {
+        let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/stack-dev";
+        assert_eq!(value("!GetAtt Table.Arn"), arn);
+        assert_eq!(value("!GetAtt [Table, Arn]"), arn);
+        assert_eq!(value("{ 'Fn::GetAtt': [Table, Arn] }"), arn);
+        assert_eq!(value("!GetAtt Function.Arn"), "arn:aws:lambda:eu-west-1:123456789012:function:stack-Function");
+        assert_eq!(value("!GetAtt FunctionRole.Arn"), "arn:aws:iam::123456789012:role/stack-FunctionRole");
+    }
+
+    #[test]
+    fn sub_knows_names_attributes_its_own_map_and_literals() {
+        assert_eq!(value("!Sub 'a-${Stage}-${Table}-${AWS::Region}'"), "a-dev-stack-dev-eu-west-1");
+        assert_eq!(
+            value("!Sub '${Function.Arn}/x'"),
+            "arn:aws:lambda:eu-west-1:123456789012:function:stack-Function/x"
+        );
+        assert_eq!(value("!Sub ['${x}${Stage}', { x: !Join ['-', !Ref Origins] }]"), "a-bdev");
+        assert_eq!(value("!Sub '${!Stage} $ {} ${Stage}'"), "${Stage} $ {} dev");
+        assert_eq!(value("!Sub no names"), "no names");
+    }
+
+    #[test]
+    fn lists_are_joined_split_and_selected_from() {
+        assert_eq!(value("!Join [',', [a, !Ref Stage, 3]]"), "a,dev,3");
+        assert_eq!(value("!Split ['/', a/b/c]"), json!(["a", "b", "c"]));
+        assert_eq!(value("!Select [1, !Split ['/', a/b/c]]"), "b");
+        assert_eq!(value("!Select ['0', !Ref Origins]"), "a");
+    }
+
+    #[test]
+    fn mappings_and_base64() {
+        assert_eq!(value("!FindInMap [Sizes, !Ref Stage, memory]"), 128);
+        assert_eq!(value("!FindInMap [Sizes, prod, name]"), "large");
+        assert_eq!(value("!Base64 abc"), "YWJj");
+        assert_eq!(value("{ 'Fn::Base64': !Ref Stage }"), "ZGV2");
+    }
+
+    #[test]
+    fn conditions_choose() {
+        assert_eq!(value("!If [IsDev, yes, no]"), "yes");
+        assert_eq!(value("!If [IsProd, yes, no]"), "no");
+        assert_eq!(value("!If [Both, yes, no]"), "no");
+        assert_eq!(value("{ 'Fn::If': [Either, !Ref Stage, !Ref Key] }"), "dev");
+    }
+
+    #[test]
+    fn only_what_is_chosen_is_evaluated() {
+        assert_eq!(value("!If [IsDev, 1, !Ref Key]"), 1);
+        assert_eq!(resolve("!If [IsProd, 1, !Ref Key]"), Err(Problem::MissingParameter("Key".to_owned())));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let named = |node: &str| resolve(node).unwrap_err().to_string();
+        assert_eq!(
+            named("!Ref Tabel"),
+            "Tabel is neither a parameter nor a resource of the template; correct the name"
+        );
+        assert_eq!(
+            named("!GetAtt Table.Colour"),
+            "the value of Table.Colour is not known outside AWS; use a parameter with a default instead"
+        );
+        assert_eq!(
+            named("!If [IsTest, 1, 2]"),
+            "there is no condition IsTest; correct its name or add it under Conditions"
+        );
+        assert_eq!(
+            named("!FindInMap [Sizes, test, memory]"),
+            "Mappings has no Sizes.test.memory; correct the key or add it"
+        );
+        assert_eq!(
+            named("!ImportValue x"),
+            "Fn::ImportValue is not evaluated here; use a parameter with a default instead"
+        );
+        assert_eq!(named("!If [Circle, 1, 2]"), "the condition Circle refers to itself");
+        assert_eq!(named("!Ref Snake"), "the name of Snake refers to itself");
+        assert_eq!(named("!Select [2, [a, b]]"), "expected an index within the list");
+        assert_eq!(named("!Select [x, [a, b]]"), "expected an index that is a whole number");
+        assert_eq!(named("!Join [a]"), "expected Fn::Join with [delimiter, list]");
+        assert_eq!(named("!Sub '${Stage'"), "expected a closing brace after ${");
+        assert_eq!(named("!Sub '${Origins}'"), "expected text in ${…}, not a list; use Fn::Join");
+        assert_eq!(
+            named("!Equals [a, b]"),
+            "expected a value; conditions belong under Conditions, and Fn::If names them"
+        );
+    }
+}

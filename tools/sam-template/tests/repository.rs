@@ -1,0 +1,119 @@
+//! The repository's own template: what local tooling reads from it is what it deploys.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use sam_template::{Authorizer, Error, LambdaAuthorizer, Parameters, Problem, Template};
+use serde_json::json;
+
+fn template(values: &[(&str, &str)]) -> Template {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let mut parameters = Parameters::new("latchkey");
+    parameters.values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Template::load(&path, parameters).unwrap()
+}
+
+#[test]
+fn its_tables_can_be_created() {
+    let tables = template(&[]).tables().unwrap();
+    let names: Vec<_> = tables.iter().map(|table| (table.logical_id.as_str(), table.name.as_str())).collect();
+    for expected in ["DenylistTable", "LoginAttemptsTable", "SessionsTable", "SigningKeysTable", "UsersTable"] {
+        assert!(names.contains(&(expected, format!("latchkey-{expected}").as_str())), "{expected} is not in {names:?}");
+    }
+    let denylist = tables.iter().find(|table| table.logical_id == "DenylistTable").unwrap();
+    assert_eq!(denylist.ttl_attribute.as_deref(), Some("expires_at"));
+    assert_eq!(
+        denylist.create_table,
+        json!({
+            "TableName": "latchkey-DenylistTable",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                { "AttributeName": "sub", "AttributeType": "S" },
+                { "AttributeName": "revocation", "AttributeType": "S" },
+            ],
+            "KeySchema": [
+                { "AttributeName": "sub", "KeyType": "HASH" },
+                { "AttributeName": "revocation", "KeyType": "RANGE" },
+            ],
+        })
+    );
+}
+
+#[test]
+fn its_functions_run_the_binaries_of_the_workspace() {
+    let functions = template(&[]).functions().unwrap();
+    let binaries: BTreeMap<_, _> = functions.iter().map(|f| (f.logical_id.as_str(), f.binary.as_str())).collect();
+    for (logical_id, binary) in [
+        ("AuthorizerFunction", "authorizer"),
+        ("DiscoveryFunction", "discovery"),
+        ("LoginFunction", "login"),
+        ("LogoutFunction", "logout"),
+        ("ProtectedFunction", "protected"),
+    ] {
+        assert_eq!(binaries.get(logical_id), Some(&binary));
+    }
+    assert!(functions.iter().all(|function| function.timeout == Duration::from_secs(10)));
+}
+
+#[test]
+fn an_environment_names_the_tables_and_asks_for_the_sealing_key_only_where_it_is_used() {
+    let without_key = template(&[]);
+    let environment = without_key.environment("AuthorizerFunction").unwrap();
+    assert_eq!(environment.get("DENYLIST_TABLE_NAME").map(String::as_str), Some("latchkey-DenylistTable"));
+    assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some(""));
+    assert!(without_key.environment("ProtectedFunction").unwrap().is_empty());
+    let missing = without_key.environment("LoginFunction").unwrap_err();
+    assert!(
+        matches!(&missing, Error::Invalid { problem: Problem::MissingParameter(name), .. } if name == "SealingKey"),
+        "{missing}"
+    );
+
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let with_key = template(&[("SealingKey", key), ("Issuer", "https://login.example.com")]);
+    let environment = with_key.environment("LoginFunction").unwrap();
+    assert_eq!(environment.get("LATCHKEY_SEALING_KEY").map(String::as_str), Some(key));
+    assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some("https://login.example.com"));
+    assert_eq!(environment.get("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS").map(String::as_str), Some("900"));
+
+    let short_key = template(&[("SealingKey", "too-short")]).environment("LoginFunction").unwrap_err();
+    assert!(short_key.to_string().ends_with("it must be 32 bytes in base64, as `openssl rand -base64 32` prints them"));
+    assert!(!short_key.to_string().contains("too-short"));
+}
+
+#[test]
+fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
+    let apis = template(&[("AllowedOrigins", "https://a.example.com, https://b.example.com")]).http_apis().unwrap();
+    let [api] = apis.as_slice() else { panic!("one API, not {apis:?}") };
+    assert_eq!((api.logical_id.as_str(), api.stage.as_str()), ("Api", "$default"));
+    assert_eq!(
+        api.authorizers.get("AccessTokenAuthorizer"),
+        Some(&Authorizer::Lambda(LambdaAuthorizer {
+            function: "AuthorizerFunction".to_owned(),
+            payload_format_version: "2.0".to_owned(),
+            enable_simple_responses: true,
+            identity_sources: vec!["$request.header.Authorization".to_owned()],
+            result_ttl: Duration::ZERO,
+        }))
+    );
+    let authorizer_of = |method: &str, path: &str| {
+        let route = api.routes.iter().find(|route| route.method == method && route.path == path);
+        route.map(|route| (route.function.as_str(), route.authorizer.as_deref()))
+    };
+    let guarded = Some("AccessTokenAuthorizer");
+    assert_eq!(authorizer_of("POST", "/login"), Some(("LoginFunction", None)));
+    assert_eq!(authorizer_of("GET", "/.well-known/jwks.json"), Some(("DiscoveryFunction", None)));
+    assert_eq!(authorizer_of("POST", "/logout"), Some(("LogoutFunction", guarded)));
+    assert_eq!(authorizer_of("GET", "/me"), Some(("ProtectedFunction", guarded)));
+    assert_eq!(authorizer_of("GET", "/admin-only"), Some(("ProtectedFunction", guarded)));
+    let cors = api.cors.as_ref().unwrap();
+    assert_eq!(cors.allow_origins, ["https://a.example.com", "https://b.example.com"]);
+    assert_eq!(cors.max_age, Some(600));
+    assert_eq!(api.unread, [] as [&str; 0]);
+}
+
+#[test]
+fn a_template_that_is_not_there_is_named() {
+    let error = Template::load(Path::new("no/such/template.yaml"), Parameters::new("latchkey")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the template no/such/template.yaml");
+}
