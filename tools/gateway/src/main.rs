@@ -1,1 +1,101 @@
-fn main() {}
+//! API Gateway HTTP API on a laptop, for any SAM template.
+//!
+//! `cargo lambda watch` runs functions, but has no authorizers and no routes of a template. This stands in front of it
+//! and does what API Gateway does: routes and CORS from the template, identity sources, the authorizer and its limits,
+//! events in payload format 2.0, answers unwrapped. Functions are called through the Lambda Invoke API.
+
+mod api;
+mod authorizer;
+mod cors;
+mod event;
+mod gateway;
+mod identity;
+mod invoke;
+mod log;
+mod request;
+mod response;
+mod routes;
+mod server;
+
+use std::{
+    error::Error,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser;
+use sam_template::{Parameters, Template};
+
+use crate::{
+    api::{Api, Choice},
+    gateway::Gateway,
+};
+
+/// Serves the HTTP API of a SAM template, calling its functions through the Lambda Invoke API.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The template.
+    #[arg(long, default_value = "template.yaml")]
+    template: PathBuf,
+    /// The stack's name, as `AWS::StackName` and in the names of resources.
+    #[arg(long, default_value = "local")]
+    stack_name: String,
+    /// A value for a parameter of the template. Can be given many times.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+    /// The logical id of the API to serve, if the template has several.
+    #[arg(long)]
+    api: Option<String>,
+    /// Where the Lambda Invoke API answers.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    invoke_url: String,
+    /// The address to listen at.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port to listen at. 0 is any that is free.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The domain name functions are told the request came in by, whatever its Host header says.
+    #[arg(long, default_value = "localhost")]
+    domain_name: String,
+}
+
+fn parameter(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The exit code for a command line or template that cannot be used, as clap has it.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let address = SocketAddr::new(arguments.host, arguments.port);
+    let (api, notices) = match read(arguments) {
+        Ok(read) => read,
+        Err(error) => return fail(&error, USAGE),
+    };
+    for notice in notices {
+        eprintln!("gateway: not emulated: {notice}");
+    }
+    match server::serve(Gateway::new(api), address).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn read(arguments: Arguments) -> Result<(Api, Vec<String>), api::Error> {
+    let mut parameters = Parameters::new(arguments.stack_name);
+    parameters.values.extend(arguments.parameters);
+    let template = Template::load(&arguments.template, parameters)?;
+    let Arguments { api, domain_name, invoke_url, .. } = arguments;
+    Api::read(&template, Choice { api, domain_name, invoke_url })
+}
+
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
+    eprintln!("gateway: {}", log::chain(error));
+    ExitCode::from(code)
+}

@@ -1,0 +1,199 @@
+//! One HTTP API of a template, made ready to serve.
+//!
+//! What a template asks for and this gateway does not do is named once, at start. A route that would need it is closed:
+//! it answers 500, and is never open because nobody could decide.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use sam_template::{Cors, HttpApi, LambdaAuthorizer, Template};
+
+use crate::{
+    authorizer::Authorizer,
+    event::{ApiContext, STAGE},
+    identity::IdentitySource,
+    invoke::Function,
+    routes::Routes,
+};
+
+/// The longest API Gateway waits for an integration.
+const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+
+/// An API ready to serve.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) context: ApiContext,
+    pub(crate) routes: Routes<Target>,
+    pub(crate) cors: Option<Cors>,
+}
+
+/// What a route leads to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// `GET /me`, or `$default`.
+    pub(crate) key: String,
+    pub(crate) access: Access,
+    pub(crate) function: Arc<Function>,
+    /// The integration's time limit.
+    pub(crate) limit: Duration,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    Public,
+    Authorized(Arc<Authorizer>),
+    /// Nobody: the route needs what is not emulated.
+    Closed,
+}
+
+/// Why a template cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Template(#[from] sam_template::Error),
+    #[error("the template has no HTTP API; add a function with an event of type HttpApi")]
+    NoApi,
+    #[error("the template has the HTTP APIs {0}; choose one with --api")]
+    SeveralApis(String),
+    #[error("the template has no HTTP API {0}; it has {1}")]
+    UnknownApi(String, String),
+    #[error("the function {0} cannot be invoked at {1}; give --invoke-url an address such as http://127.0.0.1:9000")]
+    InvokeUrl(String, String),
+}
+
+/// What the command line says of the API.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) api: Option<String>,
+    pub(crate) domain_name: String,
+    pub(crate) invoke_url: String,
+}
+
+impl Api {
+    /// Reads the API, and what of it is not emulated, a sentence each.
+    pub(crate) fn read(template: &Template, choice: Choice) -> Result<(Self, Vec<String>), Error> {
+        let api = choose(template.http_apis()?, choice.api)?;
+        let mut notices = notices(&api, template.other_apis()?);
+        let functions = functions(template, &choice.invoke_url)?;
+        let authorizers = authorizers(&api, &functions, &mut notices);
+        let mut routes = Vec::new();
+        for route in &api.routes {
+            let key = key(route);
+            let mut access = match &route.authorizer {
+                None => Access::Public,
+                Some(name) => authorizers.get(name).cloned().unwrap_or(Access::Closed),
+            };
+            if route.payload_format_version != "2.0" {
+                notices.push(format!("payload format {}: {key} answers 500", route.payload_format_version));
+                access = Access::Closed;
+            }
+            // Every route comes from an event of a function of this template.
+            let Some(function) = functions.get(&route.function) else { continue };
+            let limit = route.timeout.map_or(INTEGRATION_LIMIT, |timeout| timeout.min(INTEGRATION_LIMIT));
+            let target = Target { key, access, function: Arc::clone(function), limit };
+            routes.push((route.method.clone(), route.path.clone(), target));
+        }
+        let parameters = template.parameters();
+        let context = ApiContext {
+            api_id: api.id,
+            account_id: parameters.account_id.clone(),
+            region: parameters.region.clone(),
+            domain_name: choice.domain_name,
+            stage_variables: api.stage_variables,
+        };
+        Ok((Self { context, routes: Routes::new(routes), cors: api.cors }, notices))
+    }
+}
+
+fn choose(mut apis: Vec<HttpApi>, choice: Option<String>) -> Result<HttpApi, Error> {
+    let names = apis.iter().map(|api| api.logical_id.as_str()).collect::<Vec<_>>().join(", ");
+    let Some(choice) = choice else {
+        return match apis.pop() {
+            None => Err(Error::NoApi),
+            Some(_) if !apis.is_empty() => Err(Error::SeveralApis(names)),
+            Some(api) => Ok(api),
+        };
+    };
+    match apis.iter().position(|api| api.logical_id == choice) {
+        Some(index) => Ok(apis.swap_remove(index)),
+        None => Err(Error::UnknownApi(choice, names)),
+    }
+}
+
+fn notices(api: &HttpApi, other_apis: Vec<String>) -> Vec<String> {
+    let mut notices = other_apis;
+    notices.extend(api.unread.iter().cloned());
+    if api.stage != STAGE {
+        notices.push(format!("the stage {}: paths have no stage in front, and functions are told {STAGE}", api.stage));
+    }
+    if api.cors.is_some() {
+        for route in api.routes.iter().filter(|route| route.authorizer.is_some()) {
+            if matches!(route.method.as_str(), "ANY" | "OPTIONS") {
+                let key = key(route);
+                notices.push(format!("the authorizer of {key} for CORS preflights: AWS asks it, here they need none"));
+            }
+        }
+    }
+    notices
+}
+
+fn key(route: &sam_template::Route) -> String {
+    if route.path == "$default" { route.path.clone() } else { format!("{} {}", route.method, route.path) }
+}
+
+/// The functions by their logical ids.
+fn functions(template: &Template, invoke_url: &str) -> Result<BTreeMap<String, Arc<Function>>, Error> {
+    let mut functions = BTreeMap::new();
+    for function in template.functions()? {
+        let cannot = || Error::InvokeUrl(function.binary.clone(), invoke_url.to_owned());
+        if !invoke_url.starts_with("http://") {
+            return Err(cannot());
+        }
+        let invocable = Function::new(invoke_url, function.binary.clone(), function.timeout).map_err(|_| cannot())?;
+        functions.insert(function.logical_id, Arc::new(invocable));
+    }
+    Ok(functions)
+}
+
+/// The authorizers by name.
+fn authorizers(
+    api: &HttpApi,
+    functions: &BTreeMap<String, Arc<Function>>,
+    notices: &mut Vec<String>,
+) -> BTreeMap<String, Access> {
+    let mut authorizers = BTreeMap::new();
+    for (name, authorizer) in &api.authorizers {
+        let access = match read_authorizer(authorizer, functions) {
+            Ok(authorizer) => Access::Authorized(Arc::new(authorizer)),
+            Err(reason) => {
+                notices.push(format!("{reason}: every route of the authorizer {name} answers 500"));
+                Access::Closed
+            }
+        };
+        authorizers.insert(name.clone(), access);
+    }
+    authorizers
+}
+
+/// An error says what is not emulated.
+fn read_authorizer(
+    authorizer: &sam_template::Authorizer,
+    functions: &BTreeMap<String, Arc<Function>>,
+) -> Result<Authorizer, String> {
+    let LambdaAuthorizer { function, payload_format_version, enable_simple_responses, identity_sources, result_ttl } =
+        match authorizer {
+            sam_template::Authorizer::Lambda(lambda) => lambda,
+            sam_template::Authorizer::Jwt => return Err("JWT authorizers".to_owned()),
+            sam_template::Authorizer::Iam => return Err("IAM authorization".to_owned()),
+        };
+    if payload_format_version != "2.0" {
+        return Err(format!("authorizer payload format {payload_format_version}"));
+    }
+    if !enable_simple_responses {
+        return Err("authorizers that answer IAM policies".to_owned());
+    }
+    let function = functions.get(function).ok_or_else(|| format!("the function {function}"))?;
+    let read = |text: &String| IdentitySource::parse(text).ok_or_else(|| format!("the identity source {text}"));
+    let sources = identity_sources.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Authorizer::new(Arc::clone(function), sources, *result_ttl))
+}

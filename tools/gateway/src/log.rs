@@ -1,0 +1,128 @@
+//! What the person at the terminal reads: one line for each request on standard output, and on standard error why one
+//! could not be served.
+//!
+//! A line has no header and no query: they can hold tokens.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal, Write},
+    time::{Duration, SystemTime},
+};
+
+use hyper::StatusCode;
+
+/// What is to be said of one request.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) time: SystemTime,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The authorizer's verdict in a word, and how long it took.
+    pub(crate) authorizer: Option<(&'static str, Duration)>,
+    /// The function's binary, and how long it took.
+    pub(crate) function: Option<(String, Duration)>,
+}
+
+/// The log on standard output.
+#[derive(Debug)]
+pub(crate) struct Log {
+    coloured: bool,
+}
+
+impl Log {
+    /// Colours are for a terminal whose owner has not asked for none.
+    pub(crate) fn to_stdout() -> Self {
+        Self { coloured: io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
+
+    /// Writes the line of an answered request.
+    pub(crate) fn write(&self, record: &Record, status: StatusCode, total: Duration) {
+        let line = line(record, status, total, self.coloured);
+        // Whoever read it has gone: no reason to stop serving.
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    }
+}
+
+/// Says on standard error why a request could not be served.
+pub(crate) fn complain(request_id: &str, reason: &str) {
+    eprintln!("gateway: {request_id}: {reason}");
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn line(record: &Record, status: StatusCode, total: Duration, coloured: bool) -> String {
+    let (before, after) = match status.as_u16() {
+        _ if !coloured => ("", ""),
+        200..400 => ("\x1b[32m", "\x1b[0m"),
+        400..500 => ("\x1b[33m", "\x1b[0m"),
+        _ => ("\x1b[31m", "\x1b[0m"),
+    };
+    let authorizer = record.authorizer.map_or_else(
+        || "no authorizer".to_owned(),
+        |(verdict, took)| format!("authorizer {verdict} {} ms", took.as_millis()),
+    );
+    let function = record
+        .function
+        .as_ref()
+        .map_or_else(|| "no function".to_owned(), |(binary, took)| format!("{binary} {} ms", took.as_millis()));
+    let Record { id, time, method, path, .. } = record;
+    let (clock, total, status) = (clock(*time), total.as_millis(), status.as_u16());
+    format!("{clock} {method} {path} {before}{status}{after} {total} ms | {authorizer} | {function} | {id}")
+}
+
+/// The time of day, UTC.
+fn clock(time: SystemTime) -> String {
+    let date = httpdate::fmt_http_date(time);
+    format!("{}Z", date.split(' ').nth(4).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use hyper::StatusCode;
+
+    use super::{Record, line};
+
+    fn record() -> Record {
+        Record {
+            id: "JKJaXmPLvHcESHA=".to_owned(),
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_583_348_638),
+            method: "GET".to_owned(),
+            path: "/me".to_owned(),
+            authorizer: Some(("allow", Duration::from_millis(4))),
+            function: Some(("protected".to_owned(), Duration::from_micros(2_900))),
+        }
+    }
+
+    #[test]
+    fn a_line_has_everything_in_one_order() {
+        assert_eq!(
+            line(&record(), StatusCode::OK, Duration::from_millis(8), false),
+            "19:03:58Z GET /me 200 8 ms | authorizer allow 4 ms | protected 2 ms | JKJaXmPLvHcESHA="
+        );
+        let public = Record { authorizer: None, function: None, ..record() };
+        assert_eq!(
+            line(&public, StatusCode::NOT_FOUND, Duration::ZERO, false),
+            "19:03:58Z GET /me 404 0 ms | no authorizer | no function | JKJaXmPLvHcESHA="
+        );
+    }
+
+    #[test]
+    fn only_the_status_is_coloured() {
+        let coloured = line(&record(), StatusCode::BAD_GATEWAY, Duration::ZERO, true);
+        assert!(coloured.contains(" \x1b[31m502\x1b[0m "), "{coloured}");
+    }
+}
