@@ -27,11 +27,12 @@ pub fn init() {
         "FATAL" => "ERROR".to_owned(),
         _ => "INFO".to_owned(),
     };
-    // Below `INFO` the SDK and the HTTP stack log requests, and with them what is never to be logged.
+    // Below `INFO` the SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime repeats
+    // errors and panics that are logged here already.
     let filter = EnvFilter::new(format!(
         "{level},aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_smithy_http_client=warn,aws_smithy_runtime=warn,\
-         aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,lambda_http=warn,lambda_runtime=warn,rustls=warn,\
-         lambda_runtime_api_client=warn"
+         aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,lambda_http=error,lambda_runtime=error,\
+         lambda_runtime::layers::panic=off,lambda_runtime_api_client=warn,rustls=warn"
     ));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
