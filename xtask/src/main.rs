@@ -1,1 +1,69 @@
-fn main() {}
+//! `cargo xtask`: the commands.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{check, functions, process, progress, test, up};
+
+/// Run, test and check Latchkey on this machine.
+///
+/// What is missing is installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB Local,
+/// and Java where there is none. That needs Python 3 and npm; after the first time it needs no network.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything and wait until a login has worked; Ctrl-C ends it
+    Up(up::Options),
+    /// Run all tests, on a DynamoDB Local, functions and a gateway of their own
+    Test {
+        /// Arguments for `cargo test`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Format, lints, documentation, licences, unused dependencies, template
+    Check,
+    /// Start a function's binary with the environment that the template gives it
+    #[command(hide = true)]
+    ExecFunction {
+        /// Where the environments are
+        environments: PathBuf,
+        /// The binary
+        binary: PathBuf,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::ExecFunction { environments, binary, arguments } => {
+            functions::exec(&environments, &binary, &arguments).map_err(Box::<dyn Error>::from)
+        }
+        command => process::listen_to_signals().map_err(Box::<dyn Error>::from).and_then(|()| match command {
+            Command::Up(options) => up::run(&options).map_err(Box::<dyn Error>::from),
+            Command::Test { arguments } => test::run(&arguments).map_err(Box::<dyn Error>::from),
+            Command::Check => check::run().map_err(Box::<dyn Error>::from),
+            Command::ExecFunction { .. } => Ok(()),
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if process::interrupted() => ExitCode::from(130),
+        Err(error) => {
+            progress::failure(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}

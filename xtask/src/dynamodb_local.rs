@@ -1,0 +1,120 @@
+//! DynamoDB Local, as a child.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::install::Tools;
+use crate::port::{self, PortError};
+use crate::process::{ProcessError, Supervised, command};
+use crate::tables;
+
+/// How long its Java may take to start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where the data is kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// Gone with the process.
+    Memory,
+    /// In a directory.
+    Disk(PathBuf),
+}
+
+/// DynamoDB Local could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamoDbLocalError {
+    /// No port.
+    #[error("DynamoDB Local has no port")]
+    Port(#[from] PortError),
+    /// The process.
+    #[error("DynamoDB Local does not run")]
+    Process(#[from] ProcessError),
+    /// Its directory.
+    #[error("the directory {0} for the data cannot be made")]
+    Directory(PathBuf, #[source] std::io::Error),
+}
+
+/// A running DynamoDB Local.
+#[derive(Debug)]
+pub struct DynamoDbLocal {
+    tools: Tools,
+    storage: Storage,
+    port: u16,
+    log: PathBuf,
+    process: Supervised,
+}
+
+impl DynamoDbLocal {
+    /// Starts it on a free port and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(tools: &Tools, storage: Storage, log: PathBuf) -> Result<Self, DynamoDbLocalError> {
+        let port = port::free()?;
+        let process = spawn(tools, &storage, port, &log)?;
+        Ok(Self { tools: tools.clone(), storage, port, log, process })
+    }
+
+    /// What `AWS_ENDPOINT_URL_DYNAMODB` is to be.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes sure that it still runs.
+    ///
+    /// # Errors
+    /// It ended.
+    pub fn must_run(&mut self) -> Result<(), ProcessError> {
+        self.process.must_run()
+    }
+
+    /// Stops its execution: connections stay open and are not answered.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::SIGKILL);
+        self.process.stop();
+    }
+
+    /// Starts it again on the same port, with what it has on disk.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&mut self) -> Result<(), DynamoDbLocalError> {
+        self.process.stop();
+        self.process = spawn(&self.tools, &self.storage, self.port, &self.log)?;
+        Ok(())
+    }
+}
+
+fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> Result<Supervised, DynamoDbLocalError> {
+    let mut java = command(&tools.java);
+    java.arg(format!("-Djava.library.path={}", tools.dynamodb_local.join("DynamoDBLocal_lib").display()))
+        .arg("-jar")
+        .arg(tools.dynamodb_local.join("DynamoDBLocal.jar"))
+        // One set of tables whatever the caller's key and region; and nothing is sent to anybody.
+        .args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string()]);
+    match storage {
+        Storage::Memory => java.arg("-inMemory"),
+        Storage::Disk(directory) => {
+            fs::create_dir_all(directory).map_err(|error| DynamoDbLocalError::Directory(directory.clone(), error))?;
+            java.arg("-dbPath").arg(directory)
+        }
+    };
+    let mut process = Supervised::start("DynamoDB Local", java, log)?;
+    let endpoint = format!("http://127.0.0.1:{port}");
+    process.wait_until(PATIENCE, || tables::answers(&endpoint))?;
+    Ok(process)
+}

@@ -1,0 +1,59 @@
+//! The gateway, as a child.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::port;
+use crate::process::{ProcessError, Supervised, command};
+use crate::workspace;
+
+/// How long it may take to listen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    port: u16,
+    process: Supervised,
+}
+
+impl Gateway {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(stack_name: &str, invoke_url: &str, port: u16, directory: &Path) -> Result<Self, ProcessError> {
+        let mut gateway = command(workspace::binary("gateway"));
+        gateway.arg("--template").arg(workspace::template()).args([
+            "--stack-name",
+            stack_name,
+            "--invoke-url",
+            invoke_url,
+            "--port",
+            &port.to_string(),
+        ]);
+        let mut process = Supervised::start("the gateway", gateway, &directory.join("gateway.log"))?;
+        process.wait_until(PATIENCE, || port::is_answered(port))?;
+        Ok(Self { port, process })
+    }
+
+    /// The base URL of the API.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The log of requests.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        self.process.log().unwrap_or(Path::new(""))
+    }
+
+    /// Makes sure that it still runs.
+    ///
+    /// # Errors
+    /// It ended.
+    pub fn must_run(&mut self) -> Result<(), ProcessError> {
+        self.process.must_run()
+    }
+}

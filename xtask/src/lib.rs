@@ -1,0 +1,17 @@
+//! Everything that runs Latchkey on this machine: tools, DynamoDB Local, tables, functions, gateway.
+//!
+//! The binary is `cargo xtask`. The library is for tests that need a table or a whole stack of their own.
+
+pub mod check;
+pub mod dynamodb_local;
+pub mod functions;
+pub mod gateway;
+pub mod install;
+pub mod port;
+pub mod process;
+pub mod progress;
+pub mod stack;
+pub mod tables;
+pub mod test;
+pub mod up;
+pub mod workspace;

@@ -1,0 +1,100 @@
+//! Ports: which are free, and what holds one that is not.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+/// A port that something else has.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Nothing could be bound at all.
+    #[error("there is no free port")]
+    None(#[source] io::Error),
+    /// Taken.
+    #[error("port {port} is taken by {holder}; stop that, or choose another port with --port")]
+    Taken {
+        /// The port.
+        port: u16,
+        /// The process, as far as it can be seen.
+        holder: String,
+    },
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// There is none.
+pub fn free() -> Result<u16, PortError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(PortError::None)?;
+    Ok(listener.local_addr().map_err(PortError::None)?.port())
+}
+
+/// Makes sure that a port can be had.
+///
+/// # Errors
+/// It is taken; the error says by what.
+pub fn must_be_free(port: u16) -> Result<(), PortError> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(PortError::Taken { port, holder: holder(port).unwrap_or_else(|| "another process".to_owned()) }),
+    }
+}
+
+/// The process that listens on a port: its id and command line. Linux tells in `/proc`; elsewhere nothing is known.
+fn holder(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
+    let socket = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let holds = descriptors.flatten().any(|descriptor| {
+            fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
+        });
+        if holds {
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            return Some(format!("process {pid} ({})", command.trim()));
+        }
+    }
+    None
+}
+
+/// The inode of the socket that listens on `port`, from a table of `/proc/net`.
+fn listening_inode(table: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let table = fs::read_to_string(table).ok()?;
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let local_port = fields.get(1)?.rsplit(':').next()?;
+        let matches = u16::from_str_radix(local_port, 16).ok()? == port && *fields.get(3)? == LISTEN;
+        matches.then(|| fields.get(9)?.parse().ok()).flatten()
+    })
+}
+
+/// Whether something listens on a port of this machine.
+#[must_use]
+pub fn is_answered(port: u16) -> bool {
+    std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        || std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_port_is_free() {
+        assert!(must_be_free(free().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_taken_port_says_by_what() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let message = must_be_free(port).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("port {port} is taken by ")), "{message}");
+        if cfg!(target_os = "linux") {
+            assert!(message.contains(&format!("process {} (", std::process::id())), "{message}");
+        }
+    }
+}
