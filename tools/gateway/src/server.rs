@@ -13,8 +13,9 @@ use tokio::{
 
 use crate::gateway::Gateway;
 
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's head. A connection between two requests waits for one, too, so this is
+/// longer than clients keep idle connections, which is 15 s at the shortest.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most that is kept of a request's head.
 const HEADER_LIMIT: usize = 64 * 1024;

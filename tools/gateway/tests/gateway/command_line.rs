@@ -1,0 +1,125 @@
+//! Starting: what is said, and how it fails.
+
+use std::{net::TcpListener, process::Output};
+
+use crate::{
+    client::send,
+    invoke_api::InvokeApi,
+    process::{Gateway, command, template},
+};
+
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command().args(arguments).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&stdout), "");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn the_first_line_says_where_it_listens_and_later_ones_what_was_asked() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let first = gateway.output();
+    assert_eq!(first, [format!("gateway listening on http://127.0.0.1:{}", gateway.port)]);
+
+    let answer = send(gateway.port, "GET /guarded?token=in-the-query", &["X-Token: allow", "Cookie: c=in-a-cookie"]);
+    let id = answer.header("apigw-requestid").unwrap();
+    let line = gateway.wait_for_output(id);
+    let parts: Vec<_> = line.split(" | ").collect();
+    assert_eq!(parts.len(), 4, "{line}");
+    let (clock, rest) = parts[0].split_once(' ').unwrap();
+    assert!(clock.len() == 9 && clock.ends_with('Z'), "{line}");
+    assert!(rest.starts_with("GET /guarded 200 ") && rest.ends_with(" ms"), "{line}");
+    assert!(parts[1].starts_with("authorizer allow ") && parts[1].ends_with(" ms"), "{line}");
+    assert!(parts[2].starts_with("echo ") && parts[2].ends_with(" ms"), "{line}");
+    assert_eq!(parts[3], id);
+    let everything = [gateway.output(), gateway.errors()].concat().join("\n");
+    for secret in ["in-the-query", "in-a-cookie", "\x1b"] {
+        assert!(!everything.contains(secret), "{everything}");
+    }
+
+    for (token, said) in [("deny", "authorizer deny "), ("garbage", "authorizer error ")] {
+        let answer = send(gateway.port, "GET /guarded", &[&format!("X-Token: {token}")]);
+        let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
+        assert!(line.contains(said) && line.contains(" | no function | "), "{line}");
+    }
+    let answer = send(gateway.port, "GET /guarded", &[]);
+    let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
+    assert!(line.contains(" GET /guarded 401 ") && line.contains(" | authorizer not asked "), "{line}");
+    assert_eq!(gateway.output().len(), 5);
+}
+
+#[test]
+fn what_is_not_emulated_is_said_once_at_start() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    send(gateway.port, "GET /policy", &[]);
+    gateway.wait_for_error("GET /policy needs what is not emulated");
+    let mut notices: Vec<_> =
+        gateway.errors().into_iter().filter(|line| line.starts_with("gateway: not emulated: ")).collect();
+    notices.sort();
+    assert_eq!(
+        notices,
+        [
+            "gateway: not emulated: JWT authorizers: every route of the authorizer Jwt answers 500",
+            "gateway: not emulated: Resources.Api.Properties.DefaultRouteSettings",
+            "gateway: not emulated: Resources.RestApi",
+            "gateway: not emulated: authorizers that answer IAM policies: every route of the authorizer Policy answers 500",
+            "gateway: not emulated: payload format 1.0: GET /old answers 500",
+        ]
+    );
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let template = template();
+    let (code, said) = run(&["--template", template.to_str().unwrap(), "--api", "Api", "--port", &port]);
+    assert_eq!(code, Some(1));
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!(
+            "gateway: cannot listen on port {port} of 127.0.0.1; choose another with --port, or end what listens there: "
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_named() {
+    let template = template();
+    let template = template.to_str().unwrap();
+    let (code, said) = run(&["--template", "no/such/template.yaml"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("gateway: cannot read the template no/such/template.yaml: "), "{said}");
+
+    let (code, said) = run(&["--template", template]);
+    assert_eq!(code, Some(2));
+    assert_eq!(said, "gateway: the template has the HTTP APIs Api, ServerlessHttpApi; choose one with --api\n");
+
+    let (code, said) = run(&["--template", template, "--api", "Ipa"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(said, "gateway: the template has no HTTP API Ipa; it has Api, ServerlessHttpApi\n");
+
+    let (code, said) = run(&["--template", template, "--api", "Api", "--parameter", "Orgin=https://x.example"]);
+    assert_eq!(code, Some(2));
+    assert!(said.ends_with("there is no parameter Orgin; correct its name or add it to the template\n"), "{said}");
+
+    let (code, said) = run(&["--template", template, "--parameter", "Origin"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("expected NAME=VALUE"), "{said}");
+
+    let (code, said) = run(&["--template", template, "--api", "Api", "--invoke-url", "https://lambda.example.com"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("give --invoke-url an address such as http://127.0.0.1:9000"), "{said}");
+}
+
+#[test]
+fn parameters_reach_the_template() {
+    let functions = InvokeApi::start();
+    let gateway =
+        Gateway::start_with(functions.port, &["--api", "Api", "--parameter", "Origin=https://given.example.com"]);
+    let headers = ["Origin: https://given.example.com", "Access-Control-Request-Method: GET"];
+    let answer = send(gateway.port, "OPTIONS /open", &headers);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://given.example.com"));
+}

@@ -1,0 +1,98 @@
+//! What browsers on other origins are told.
+
+use serde_json::json;
+
+use crate::{
+    client::{send, send_body},
+    invoke_api::InvokeApi,
+    process::Gateway,
+};
+
+const ORIGIN: &str = "Origin: https://app.example.com";
+const OTHER_ORIGIN: &str = "Origin: https://evil.example.com";
+const ASKS_FOR_GET: &str = "Access-Control-Request-Method: GET";
+
+#[test]
+fn preflights_are_answered_without_authorizer_or_function() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    for path in ["/guarded", "/open", "/items/1", "/nowhere"] {
+        let answer = send(gateway.port, &format!("OPTIONS {path}"), &[ORIGIN, ASKS_FOR_GET]);
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
+        assert_eq!(
+            answer.cors(),
+            [
+                "access-control-allow-credentials: true",
+                "access-control-allow-headers: authorization",
+                "access-control-allow-methods: GET,POST",
+                "access-control-allow-origin: https://app.example.com",
+                "access-control-max-age: 60",
+            ]
+        );
+    }
+    assert_eq!(functions.count(), 0);
+}
+
+#[test]
+fn preflights_of_other_origins_are_told_nothing() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    for origin in [OTHER_ORIGIN, "Origin: null", "Origin: http://app.example.com", "Origin: https://example.org"] {
+        let answer = send(gateway.port, "OPTIONS /guarded", &[origin, ASKS_FOR_GET]);
+        assert_eq!((answer.status, answer.cors()), (204, Vec::new()), "{origin}");
+    }
+    let answer = send(gateway.port, "OPTIONS /guarded", &["Origin: https://a.example.org", ASKS_FOR_GET]);
+    assert!(answer.cors().contains(&"access-control-allow-origin: https://a.example.org".to_owned()));
+    assert_eq!(functions.count(), 0);
+}
+
+#[test]
+fn options_that_is_no_preflight_takes_its_route_or_is_empty() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    assert_eq!(send(gateway.port, "OPTIONS /open", &[]).json()["routeKey"], "ANY /open");
+    let answer = send(gateway.port, "OPTIONS /items/1", &[ORIGIN]);
+    assert_eq!((answer.status, answer.text()), (204, ""));
+}
+
+#[test]
+fn answers_have_the_configured_headers_and_not_the_functions() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let said = json!({
+        "statusCode": 200,
+        "headers": { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "*", "x-exposed": "1" },
+    });
+    let say = |headers: &[&str]| send_body(gateway.port, "POST /say", headers, said.to_string().as_bytes());
+    let configured = [
+        "access-control-allow-credentials: true",
+        "access-control-allow-origin: https://app.example.com",
+        "access-control-expose-headers: x-exposed",
+    ];
+    let answer = say(&[ORIGIN]);
+    assert_eq!((answer.status, answer.cors()), (200, configured.map(str::to_owned).to_vec()));
+    assert_eq!(answer.header("x-exposed"), Some("1"));
+    for headers in [&[OTHER_ORIGIN][..], &[]] {
+        let answer = say(headers);
+        assert_eq!((answer.status, answer.cors()), (200, Vec::new()));
+    }
+}
+
+#[test]
+fn refusals_can_be_read_by_allowed_origins() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let answer = send(gateway.port, "GET /guarded", &[ORIGIN]);
+    answer.assert_own(401, "Unauthorized");
+    assert_eq!(answer.cors().len(), 3);
+    assert_eq!(send(gateway.port, "GET /guarded", &[OTHER_ORIGIN]).cors(), [""; 0]);
+}
+
+#[test]
+fn without_configuration_a_function_speaks_for_itself() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start_with(functions.port, &["--api", "ServerlessHttpApi"]);
+    let answer = send(gateway.port, "OPTIONS /x", &[ORIGIN, ASKS_FOR_GET]);
+    assert_eq!((answer.status, answer.json()["routeKey"].as_str()), (200, Some("$default")));
+    assert_eq!(answer.cors(), [""; 0]);
+}

@@ -1,0 +1,141 @@
+//! The Lambda Invoke API, with functions that behave in every way a function can. It is a real HTTP server: the other
+//! end of the protocol, for what a healthy `cargo lambda watch` would never do.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+type Calls = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
+
+/// A running Invoke API. It ends with the test's process.
+pub(crate) struct InvokeApi {
+    pub(crate) port: u16,
+    calls: Calls,
+}
+
+impl InvokeApi {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let calls = Calls::default();
+        let shared = Arc::clone(&calls);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, shared));
+        });
+        Self { port, calls }
+    }
+
+    /// The events a function was invoked with so far.
+    pub(crate) fn calls(&self, binary: &str) -> Vec<Value> {
+        self.calls.lock().unwrap().get(binary).cloned().unwrap_or_default()
+    }
+
+    /// How many invocations there have been.
+    pub(crate) fn count(&self) -> usize {
+        self.calls.lock().unwrap().values().map(Vec::len).sum()
+    }
+}
+
+async fn serve(listener: TcpListener, calls: Calls) {
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let calls = Arc::clone(&calls);
+        tokio::spawn(async move {
+            let service = service_fn(|request| invoke(request, Arc::clone(&calls)));
+            // A gateway that has given up closes the connection: no failure of this side.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn invoke(request: Request<hyper::body::Incoming>, calls: Calls) -> Result<Response<Full<Bytes>>, io::Error> {
+    let path = request.uri().path().to_owned();
+    let binary = path
+        .strip_prefix("/2015-03-31/functions/")
+        .and_then(|rest| rest.strip_suffix("/invocations"))
+        .map(str::to_owned);
+    let is_post = request.method() == "POST";
+    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    let (Some(binary), true) = (binary, is_post) else {
+        return Ok(answer(StatusCode::NOT_FOUND, "not an invocation"));
+    };
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    calls.lock().unwrap().entry(binary.clone()).or_default().push(event.clone());
+    match binary.as_str() {
+        "guard" => guard(&event).await,
+        "echo" => Ok(answer(StatusCode::OK, json!({ "statusCode": 200, "body": event.to_string() }).to_string())),
+        "say" => {
+            let said = said(&event);
+            if said == "hang" {
+                hang().await;
+            }
+            Ok(answer(StatusCode::OK, said))
+        }
+        "fail" => Ok(failure()),
+        "hang" => {
+            hang().await;
+            Ok(answer(StatusCode::OK, "{}"))
+        }
+        "huge" => Ok(answer(StatusCode::OK, format!("\"{}\"", "x".repeat(6 * 1024 * 1024)))),
+        // An error of the service makes the server close the connection without an answer.
+        "break" => Err(io::Error::other("broken on purpose")),
+        "size" => Ok(answer(StatusCode::OK, said(&event).len().to_string())),
+        _ => Ok(answer(StatusCode::NOT_FOUND, "<html>no such function</html>")),
+    }
+}
+
+/// Decides by the first identity source.
+async fn guard(event: &Value) -> Result<Response<Full<Bytes>>, io::Error> {
+    let verdict = match event["identitySource"][0].as_str().unwrap_or_default() {
+        "allow" => json!({ "isAuthorized": true, "context": { "sub": "u1", "roles": ["user"], "n": 5, "ok": true } }),
+        "allow without context" => json!({ "isAuthorized": true }),
+        "deny" => json!({ "isAuthorized": false, "context": { "why": "no" } }),
+        "fail" => return Ok(failure()),
+        "garbage" => return Ok(answer(StatusCode::OK, "<html>")),
+        "break" => return Err(io::Error::other("broken on purpose")),
+        "hang" => {
+            hang().await;
+            json!({ "isAuthorized": true })
+        }
+        "no verdict" => json!({ "context": { "sub": "u1" } }),
+        "text verdict" => json!({ "isAuthorized": "true" }),
+        "policy" => json!({ "principalId": "u1", "policyDocument": { "Statement": [{ "Effect": "Allow" }] } }),
+        _ => json!({ "isAuthorized": false }),
+    };
+    Ok(answer(StatusCode::OK, verdict.to_string()))
+}
+
+/// The body of the request an event tells of.
+fn said(event: &Value) -> Bytes {
+    let body = event["body"].as_str().unwrap_or_default();
+    if event["isBase64Encoded"] == true { BASE64_STANDARD.decode(body).unwrap().into() } else { body.to_owned().into() }
+}
+
+async fn hang() {
+    tokio::time::sleep(Duration::from_mins(2)).await;
+}
+
+/// A function's error as `cargo lambda watch` passes it on.
+fn failure() -> Response<Full<Bytes>> {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "errorType": "Oops", "errorMessage": "it broke" }).to_string())
+}
+
+fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
