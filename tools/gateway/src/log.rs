@@ -47,7 +47,7 @@ impl Log {
 
 /// Says on standard error why a request could not be served.
 pub(crate) fn complain(request_id: &str, reason: &str) {
-    eprintln!("gateway: {request_id}: {reason}");
+    eprintln!("gateway: {request_id}: {}", printable(reason));
 }
 
 /// An error and what caused it, in one line.
@@ -60,6 +60,19 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Text from elsewhere, so that it can neither break a line nor speak to the terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 fn line(record: &Record, status: StatusCode, total: Duration, coloured: bool) -> String {
@@ -78,7 +91,7 @@ fn line(record: &Record, status: StatusCode, total: Duration, coloured: bool) ->
         .as_ref()
         .map_or_else(|| "no function".to_owned(), |(binary, took)| format!("{binary} {} ms", took.as_millis()));
     let Record { id, time, method, path, .. } = record;
-    let (clock, total, status) = (clock(*time), total.as_millis(), status.as_u16());
+    let (clock, path, total, status) = (clock(*time), printable(path), total.as_millis(), status.as_u16());
     format!("{clock} {method} {path} {before}{status}{after} {total} ms | {authorizer} | {function} | {id}")
 }
 
@@ -118,6 +131,13 @@ mod tests {
             line(&public, StatusCode::NOT_FOUND, Duration::ZERO, false),
             "19:03:58Z GET /me 404 0 ms | no authorizer | no function | JKJaXmPLvHcESHA="
         );
+    }
+
+    #[test]
+    fn a_path_cannot_speak_to_the_terminal() {
+        let hostile = Record { path: "/\u{9b}2J\u{85}é".to_owned(), ..record() };
+        let line = line(&hostile, StatusCode::OK, Duration::ZERO, false);
+        assert!(line.contains(r" /\u{9b}2J\u{85}é 200 "), "{line}");
     }
 
     #[test]

@@ -43,14 +43,21 @@ pub(crate) async fn serve(gateway: Gateway, address: SocketAddr) -> Result<(), E
     let gateway = Arc::new(gateway);
     let (end, ended) = watch::channel(());
     let mut connections = JoinSet::new();
+    let mut has_complained = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     connections.spawn(connection(stream, peer, local.port(), Arc::clone(&gateway), ended.clone()));
                 }
-                // Out of file descriptors, most likely: others may be free in a moment.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                // Out of file descriptors, most likely: some may be free in a moment.
+                Err(error) => {
+                    if !has_complained {
+                        eprintln!("gateway: cannot accept connections for now: {error}");
+                        has_complained = true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             },
             Some(_) = connections.join_next() => {}
             _ = interrupt.recv() => break,

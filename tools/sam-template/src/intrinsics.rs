@@ -54,24 +54,24 @@ impl Template {
                 return if name == "AWS::NoValue" { Ok(None) } else { self.reference(name, at).map(Some) };
             }
             "Fn::If" => {
-                let [name, then, otherwise] = three(argument, at, "Fn::If with [condition, value, other value]")?;
+                let [name, then, otherwise] = items(argument, at, "Fn::If with [condition, value, other value]")?;
                 let name = name.as_str().ok_or_else(|| Invalid::expected(at, "the name of a condition"))?;
                 return self.value(if self.named_condition(name, at)? { then } else { otherwise }, at);
             }
             "Fn::GetAtt" => Value::String(self.get_att(argument, at)?),
             "Fn::Sub" => Value::String(self.sub(argument, at)?),
             "Fn::Join" => {
-                let [delimiter, list] = two(argument, at, "Fn::Join with [delimiter, list]")?;
+                let [delimiter, list] = items(argument, at, "Fn::Join with [delimiter, list]")?;
                 let delimiter = self.text(delimiter, at)?;
                 Value::String(self.list(list, at)?.join(&delimiter))
             }
             "Fn::Split" => {
-                let [delimiter, text] = two(argument, at, "Fn::Split with [delimiter, text]")?;
+                let [delimiter, text] = items(argument, at, "Fn::Split with [delimiter, text]")?;
                 let delimiter = self.text(delimiter, at)?;
                 self.text(text, at)?.split(&delimiter).map(Value::from).collect()
             }
             "Fn::Select" => {
-                let [index, list] = two(argument, at, "Fn::Select with [index, list]")?;
+                let [index, list] = items(argument, at, "Fn::Select with [index, list]")?;
                 let index = self.text(index, at)?.parse::<usize>();
                 let index = index.map_err(|_| Invalid::expected(at, "an index that is a whole number"))?;
                 let mut items = self.list(list, at)?;
@@ -129,7 +129,7 @@ impl Template {
             let (logical_id, attribute) = text.split_once('.').ok_or_else(|| Invalid::expected(at, what))?;
             return self.attribute(logical_id, attribute, at);
         }
-        let [logical_id, attribute] = two(argument, at, what)?;
+        let [logical_id, attribute] = items(argument, at, what)?;
         let logical_id = logical_id.as_str().ok_or_else(|| Invalid::expected(at, what))?;
         self.attribute(logical_id, &self.text(attribute, at)?, at)
     }
@@ -140,7 +140,7 @@ impl Template {
         let (text, names) = if let Some(text) = argument.as_str() {
             (text, None)
         } else {
-            let [text, names] = two(argument, at, what)?;
+            let [text, names] = items(argument, at, what)?;
             (text.as_str().ok_or_else(|| Invalid::expected(at, what))?, names.as_object())
         };
         let mut result = String::with_capacity(text.len());
@@ -170,7 +170,7 @@ impl Template {
     }
 
     fn find_in_map(&self, argument: &Value, at: &str) -> Result<Value, Invalid> {
-        let [map, top, second] = three(argument, at, "Fn::FindInMap with [map, key, second key]")?;
+        let [map, top, second] = items(argument, at, "Fn::FindInMap with [map, key, second key]")?;
         let (map, top, second) = (self.text(map, at)?, self.text(top, at)?, self.text(second, at)?);
         self.section("Mappings")
             .and_then(|mappings| mappings.get(&map)?.get(&top)?.get(&second))
@@ -208,7 +208,7 @@ impl Template {
         match (name.as_str(), argument) {
             ("Condition", Value::String(name)) => self.named_condition(name, at),
             ("Fn::Equals", _) => {
-                let [left, right] = two(argument, at, "Fn::Equals with two values")?;
+                let [left, right] = items(argument, at, "Fn::Equals with two values")?;
                 Ok(self.text(left, at)? == self.text(right, at)?)
             }
             ("Fn::Not", Value::Array(conditions)) if conditions.len() == 1 => Ok(!self.condition(&conditions[0], at)?),
@@ -223,11 +223,7 @@ impl Template {
     }
 }
 
-fn two<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; 2], Invalid> {
-    argument.as_array().and_then(|items| items.as_slice().try_into().ok()).ok_or_else(|| Invalid::expected(at, what))
-}
-
-fn three<'v>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; 3], Invalid> {
+fn items<'v, const N: usize>(argument: &'v Value, at: &str, what: &'static str) -> Result<&'v [Value; N], Invalid> {
     argument.as_array().and_then(|items| items.as_slice().try_into().ok()).ok_or_else(|| Invalid::expected(at, what))
 }
 

@@ -8,6 +8,7 @@
 //! Evaluation is lazy. A parameter without a default and a value is an error only when something asked for needs it.
 
 mod error;
+mod events;
 mod functions;
 mod globals;
 mod http_api;
@@ -138,10 +139,10 @@ impl Template {
         Some(Resource { template: self, logical_id, body })
     }
 
-    /// The resources whose type is one of `types` and whose condition holds.
+    /// The resources whose type is one of `types` and whose condition holds, in alphabetical order.
     fn resources(&self, types: &[&str]) -> Result<Vec<Resource<'_>>, Invalid> {
         let mut found = Vec::new();
-        for logical_id in self.section("Resources").into_iter().flat_map(Map::keys) {
+        for (logical_id, _) in sorted(self.section("Resources")) {
             let Some(resource) = self.resource(logical_id) else { continue };
             if types.contains(&resource.kind()) && resource.exists()? {
                 found.push(resource);
@@ -165,6 +166,13 @@ impl Template {
         self.evaluating.borrow_mut().pop();
         result
     }
+}
+
+/// The entries of a map in alphabetical order, which the map itself may or may not keep.
+fn sorted(map: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = map.into_iter().flatten().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries
 }
 
 /// One entry of `Resources`.
