@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     client::{Answer, send, send_body},
-    invoke_api::InvokeApi,
+    invoke_api::{InvokeApi, Silence},
     process::Gateway,
 };
 
@@ -74,7 +74,8 @@ fn an_authorizer_has_ten_seconds() {
 
 #[test]
 fn an_authorizer_that_cannot_be_reached_is_500() {
-    let gateway = Gateway::start(unused_port());
+    let silence = Silence::new();
+    let gateway = Gateway::start(silence.port);
     with_token(&gateway, "allow").assert_own(500, "Internal Server Error");
     gateway.wait_for_error("cannot be reached; is `cargo lambda watch` running there?");
 }
@@ -152,9 +153,4 @@ fn a_route_that_needs_what_is_not_emulated_is_closed() {
         answer.assert_own(500, "Internal Server Error");
     }
     assert_eq!(functions.count(), 0);
-}
-
-/// A port nobody listens at: it was free a moment ago, and the system gives it out again last of all.
-pub(crate) fn unused_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

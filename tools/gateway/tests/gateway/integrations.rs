@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
-    authorizers::unused_port,
     client::{Answer, send, send_body, send_bytes},
-    invoke_api::InvokeApi,
+    invoke_api::{InvokeApi, Silence},
     process::Gateway,
 };
 
@@ -136,7 +135,8 @@ fn a_function_that_has_never_answered_has_the_time_of_a_start_too() {
 
 #[test]
 fn functions_that_cannot_be_reached_are_503() {
-    let port = unused_port();
+    let silence = Silence::new();
+    let port = silence.port;
     let gateway = Gateway::start(port);
     send(gateway.port, "GET /open", &[]).assert_own(503, "Service Unavailable");
     gateway

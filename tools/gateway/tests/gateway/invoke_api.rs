@@ -48,6 +48,20 @@ impl InvokeApi {
     }
 }
 
+/// A port at which nobody listens, and nobody else can as long as this lives.
+pub(crate) struct Silence {
+    pub(crate) port: u16,
+    _socket: tokio::net::TcpSocket,
+}
+
+impl Silence {
+    pub(crate) fn new() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self { port: socket.local_addr().unwrap().port(), _socket: socket }
+    }
+}
+
 async fn serve(listener: TcpListener, calls: Calls) {
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
