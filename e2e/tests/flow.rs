@@ -1,4 +1,5 @@
 //! The main job: login, protected, admin refused, logout, refused.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use e2e::{ADMIN, ALICE, Client, unverified};
 use serde_json::{Value, json};

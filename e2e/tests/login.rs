@@ -1,4 +1,5 @@
 //! `POST /login`: one answer for every failure, and a clear one for every body that cannot be used.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ fn not_json() -> (u16, Value) {
 }
 
 fn wrong_shape() -> (u16, Value) {
-    let message = "The body must be an object with the strings `username` and `password`, each of them once and nothing else.";
+    let message =
+        "The body must be an object with the strings `username` and `password`, each of them once and nothing else.";
     (400, json!({ "error": "invalid_request", "message": message }))
 }
 

@@ -6,7 +6,7 @@ use crate::install::{InstallError, Tools};
 use crate::process::{self, ProcessError, command};
 use crate::stack::{self, Stack, StackError};
 use crate::up;
-use crate::{functions, progress, workspace};
+use crate::{progress, workspace};
 
 /// The tests did not pass, or could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +35,19 @@ pub fn run(arguments: &[OsString]) -> Result<(), TestError> {
     process::run("cargo test --no-run", build)?;
     step.done();
 
-    let mut stack = Stack::start(&tools, &stack::Options::for_test("e2e"))?;
+    let stack = Stack::start(&tools, &stack::Options::for_test("e2e"))?;
     let step = progress::step("testing");
     let mut tests = command("cargo");
     tests
         .args(["test", "--workspace"])
         .args(arguments)
         .current_dir(workspace::root())
-        .envs(functions::aws_environment(&stack.dynamodb().endpoint()))
-        .env("LATCHKEY_BASE_URL", stack.base_url());
+        // DynamoDB Local for tests of stores, and all that `latchkey` needs to work on the stack.
+        .envs(stack.command_environment())
+        .env("LATCHKEY_BASE_URL", stack.base_url())
+        .env("LATCHKEY_INVOKE_URL", stack.invoke_url())
+        .env("LATCHKEY_FUNCTIONS_LOG", stack.functions_log())
+        .env("LATCHKEY_GATEWAY_LOG", stack.gateway_log());
     let result = process::run("cargo test", tests);
     match &result {
         Ok(()) => step.done(),

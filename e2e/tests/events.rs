@@ -1,0 +1,173 @@
+//! The sample events, sent to the functions as `cargo lambda invoke` sends them.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use e2e::local::{invoke, log_lines, sample_event, variable};
+use e2e::{ALICE, Client};
+use serde_json::{Value, json};
+
+/// Status and JSON body of an answer in payload format 2.0.
+fn answer(function: &str, event: &str) -> (u64, Value) {
+    let (status, answer) = invoke(function, event);
+    assert_eq!(status, 200, "{answer}");
+    let body = answer["body"].as_str().unwrap();
+    (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn login_ok() {
+    let (status, body) = answer("login", &sample_event("login-ok"));
+    assert_eq!((status, &body["message"]), (200, &json!("Welcome, alice!")));
+}
+
+#[test]
+fn login_wrong_password() {
+    assert_eq!(
+        answer("login", &sample_event("login-wrong-password")),
+        (401, json!({ "error": "invalid_credentials", "message": "The username or the password is wrong." }))
+    );
+}
+
+#[test]
+fn login_malformed() {
+    assert_eq!(
+        answer("login", &sample_event("login-malformed")),
+        (400, json!({ "error": "invalid_request", "message": "The body is not JSON." }))
+    );
+}
+
+#[test]
+fn authorizer_good() {
+    let token = Client::from_env().access_token(ALICE);
+    let (status, verdict) = invoke("authorizer", &sample_event("authorizer-good").replace("ACCESS_TOKEN", &token));
+    assert_eq!((status, &verdict["isAuthorized"]), (200, &json!(true)));
+    let names: Vec<_> = verdict["context"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["sub", "username", "roles", "sid", "jti", "exp"]);
+}
+
+#[test]
+fn authorizer_tampered() {
+    let token = Client::from_env().access_token(ALICE);
+    let event = sample_event("authorizer-tampered").replace("ACCESS_TOKEN", &token);
+    assert_eq!(invoke("authorizer", &event), (200, json!({ "isAuthorized": false })));
+}
+
+#[test]
+fn authorizer_expired() {
+    // The sample's key is put into the ring, so that expiry is what is wrong with the token.
+    let jwk = json!({
+        "use": "sig", "alg": "ES256", "kid": "kzgobtgKbsUEDfFnQ5QlUAPnnhO1acNlRx3Zz6dv2Lc", "kty": "EC", "crv": "P-256",
+        "x": "GQrZ45UkVxxy-r-vwi0QYiPb9vHnUiBcAiuHHugBLjg", "y": "SBFe7VhEuCwGPF92hHIS7GC_njsO-kElhVznHaef08o",
+    });
+    let item = json!({
+        "purpose": { "S": "access-token" }, "kid": { "S": jwk["kid"] }, "alg": { "S": "ES256" },
+        "public_jwk": { "S": jwk.to_string() },
+        // It never signs here: it becomes active when it retires.
+        "sealed_private_key": { "B": "AA==" }, "activates_at": { "N": "4000000000" }, "retires_at": { "N": "4000000000" },
+    });
+    let request = json!({ "TableName": variable("SIGNING_KEYS_TABLE_NAME"), "Item": item });
+    let (status, problem) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "PutItem", &request).unwrap();
+    assert_eq!(status, 200, "{problem}");
+
+    let event = sample_event("authorizer-expired").replace("sample-get-protected-resource", "e2e-authorizer-expired");
+    let expired = || {
+        assert_eq!(invoke("authorizer", &event), (200, json!({ "isAuthorized": false })));
+        log_lines().iter().any(|line| line.contains("e2e-authorizer-expired") && line.contains(r#""reason":"expired""#))
+    };
+    // An unknown key is looked for once in ten seconds, and another test may just have made it look.
+    let found = (0..24).any(|_| {
+        let found = expired();
+        if !found {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        found
+    });
+    assert!(found, "the refusal's reason is `expired`");
+}
+
+#[test]
+fn protected_with_context() {
+    let event = sample_event("protected-with-context");
+    let claims = serde_json::from_str::<Value>(&event).unwrap()["requestContext"]["authorizer"]["lambda"].clone();
+    assert_eq!(
+        answer("protected", &event),
+        (200, json!({ "message": "Hello, alice! This answer is for signed-in users only.", "claims": claims }))
+    );
+}
+
+#[test]
+fn protected_without_context() {
+    assert_eq!(
+        answer("protected", &sample_event("protected-without-context")),
+        (401, json!({ "error": "unauthorized", "message": "This needs a valid access token." }))
+    );
+}
+
+#[test]
+fn protected_with_a_context_that_is_not_whole() {
+    let event: Value = serde_json::from_str(&sample_event("protected-with-context")).unwrap();
+    for (name, value) in [("sub", json!(null)), ("roles", json!("admin")), ("exp", json!("soon")), ("sid", json!(1))] {
+        let mut event = event.clone();
+        event["requestContext"]["authorizer"]["lambda"][name] = value;
+        assert_eq!(answer("protected", &event.to_string()).0, 401, "{name}");
+    }
+    for authorizer in [json!(null), json!({}), json!({ "lambda": null }), json!({ "lambda": {} }), json!({ "jwt": {} })]
+    {
+        let mut event = event.clone();
+        event["requestContext"]["authorizer"] = authorizer.clone();
+        assert_eq!(answer("protected", &event.to_string()).0, 401, "{authorizer}");
+    }
+}
+
+#[test]
+fn protected_answers_no_route_that_is_not_its_own() {
+    let event = sample_event("protected-with-context").replace("GET /protected-resource", "GET /other");
+    assert_eq!(
+        answer("protected", &event),
+        (404, json!({ "error": "not_found", "message": "There is nothing here." }))
+    );
+}
+
+#[test]
+fn logout_twice() {
+    for _ in 0..2 {
+        assert_eq!(answer("logout", &sample_event("logout")), (204, Value::Null));
+    }
+}
+
+#[test]
+fn logout_without_context() {
+    let mut event: Value = serde_json::from_str(&sample_event("logout")).unwrap();
+    event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+    assert_eq!(answer("logout", &event.to_string()).0, 401);
+}
+
+#[test]
+fn discovery_jwks() {
+    let (status, body) = answer("discovery", &sample_event("discovery-jwks"));
+    assert_eq!(status, 200);
+    assert!(!body["keys"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() {
+    for function in ["login", "logout", "authorizer", "protected", "discovery"] {
+        for event in [
+            "null",
+            "[]",
+            "1",
+            r#""text""#,
+            "{}",
+            r#"{"version":"1.0"}"#,
+            r#"{"Records":[]}"#,
+            r#"{"requestContext":null}"#,
+            r#"{"requestContext":{"http":{"method":"GET"}},"rawPath":"no slash","headers":{"host":"a b"}}"#,
+        ] {
+            let (status, problem) = invoke(function, event);
+            let refused = status == 500 && problem["errorMessage"].is_string();
+            // An authorizer event needs no more than a context; without a token it is refused.
+            let denied = function == "authorizer" && problem == json!({ "isAuthorized": false });
+            assert!(refused || denied, "{function} answered {event} with {status} {problem}");
+        }
+    }
+    assert_eq!(answer("protected", &sample_event("protected-with-context")).0, 200, "it goes on");
+}

@@ -1,0 +1,80 @@
+//! Logs: what is in every line, and what is in none.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use e2e::local::{latchkey, log_lines, variable};
+use e2e::{Client, unverified};
+use serde_json::{Value, json};
+
+#[test]
+fn every_line_is_json_and_none_has_a_secret() {
+    let name = format!("logs-{}", std::process::id());
+    let password = "a password that is in no log 4711";
+    let added = latchkey(&["user", "add", &name, "--role", "user"], password);
+    assert!(added.status.success(), "{added:?}");
+
+    let client = Client::from_env();
+    let login = client.login(&name, password);
+    assert_eq!(login.status, 200, "{login:?}");
+    let tokens = login.json();
+    let (access_token, refresh_token) =
+        (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
+    let wrong_password = "another password that is in no log 4712";
+    assert_eq!(client.login(&name, wrong_password).status, 401);
+    assert_eq!(client.login_with_body(format!("{{\"password\":\"{wrong_password}\"")).status, 400);
+    assert_eq!(client.login_with_body(format!("{{\"{wrong_password}\":1}}")).status, 400);
+    assert_eq!(client.get("/me", access_token).status, 200);
+    assert_eq!(client.get("/me", &format!("{access_token}A")).status, 403);
+    assert_eq!(client.get("/me", refresh_token).status, 403);
+    assert_eq!(client.get(&format!("/me?access_token={access_token}"), access_token).status, 403);
+    assert_eq!(client.post("/logout", access_token).status, 204);
+    assert_eq!(client.get("/me", access_token).status, 403);
+
+    let request = json!({ "TableName": variable("USERS_TABLE_NAME"), "Key": { "username": { "S": name } } });
+    let (_, user) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
+    let hash = user["Item"]["password_hash"]["S"].as_str().unwrap().rsplit('$').next().unwrap().to_owned();
+    let part = |token: &str, number: usize| token.split('.').nth(number).unwrap().to_owned();
+    let secrets = [
+        password.to_owned(),
+        wrong_password.to_owned(),
+        hash,
+        variable("LATCHKEY_SEALING_KEY"),
+        part(access_token, 1),
+        part(access_token, 2),
+        part(refresh_token, 4),
+    ];
+    let lines = log_lines();
+    for line in &lines {
+        for secret in &secrets {
+            assert!(!line.contains(secret.as_str()), "a secret is in the log: {line}");
+        }
+    }
+
+    // The lines of `cargo lambda watch` and the gateway are theirs; a function's line is an object.
+    let objects: Vec<Value> = lines
+        .iter()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &objects {
+        for field in ["timestamp", "level", "event", "outcome"] {
+            assert!(line[field].is_string(), "{field} is missing: {line}");
+        }
+        let of_a_request = !["start", "warm_up", "load_keys", "panic"].contains(&line["event"].as_str().unwrap());
+        assert!(!of_a_request || line["lambda_request_id"].is_string(), "{line}");
+        let malformed = line["reason"] == "malformed_event";
+        assert!(!of_a_request || malformed || line["request_id"].is_string(), "{line}");
+    }
+
+    // This test's own requests, by what only they have.
+    let (_, claims) = unverified(access_token);
+    let of = |event: &str, outcome: &str| {
+        objects
+            .iter()
+            .filter(|line| line["event"] == event && line["outcome"] == outcome && line["sid"] == claims["sid"])
+            .count()
+    };
+    assert_eq!(of("login", "succeeded"), 1);
+    assert_eq!(of("authorize", "allowed"), 2);
+    assert_eq!(of("read_resource", "succeeded"), 1);
+    assert_eq!(of("logout", "succeeded"), 1);
+}

@@ -1,0 +1,200 @@
+//! What the authorizer decides, with keys and denylist on DynamoDB Local and a clock that the test holds.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod tables;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
+use shared::keys::KeyPurpose;
+use shared::keys::algorithm::SigningAlgorithm;
+use shared::keys::generation::generate;
+use shared::keys::sealing::{EncryptionContext, Sealer};
+use shared::keys::signing::TokenSigner;
+use shared::keys::verification::VerificationKeys;
+use shared::session;
+use shared::store::denylist::{DenylistTable, Revocation};
+use shared::store::signing_keys::SigningKeysTable;
+use shared::token::issuer::{Issuer, Subject};
+use shared::token::verifier::{Expected, Refusal};
+use tables::Tables;
+
+const NOW: u64 = 1_800_000_000;
+const EXPECTED: Expected<'_> = Expected { issuer: "https://api.example.com", audience: "latchkey" };
+
+/// An authorizer that has just started, on tables of its own.
+async fn authorizer(tables: &Tables) -> AccessTokenAuthorizer {
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys()), tables.denylist());
+    authorizer.warm_up(NOW).await.unwrap();
+    authorizer
+}
+
+/// A new key in the table.
+async fn add_key(tables: &Tables) -> TokenSigner {
+    let sealing_key = base64::engine::general_purpose::STANDARD.encode([1; 32]);
+    let sealer = Sealer::local(&SecretString::from(sealing_key)).unwrap();
+    let key = generate(KeyPurpose::AccessToken, NOW - 10, NOW + 100_000, &sealer).await.unwrap();
+    tables.signing_keys().add(KeyPurpose::AccessToken, &key, NOW + 200_000).await.unwrap();
+    let context = EncryptionContext { kid: &key.record.kid, purpose: KeyPurpose::AccessToken };
+    let opened = sealer.open(context, &key.sealed_private_key).await.unwrap();
+    TokenSigner::new(key.record.kid, SigningAlgorithm::Es256, &opened)
+}
+
+async fn delete_key(tables: &Tables, signer: &TokenSigner) {
+    tables
+        .client
+        .delete_item()
+        .table_name(tables.name_of("SigningKeysTable"))
+        .key("purpose", AttributeValue::S("access-token".to_owned()))
+        .key("kid", AttributeValue::S(signer.kid().to_owned()))
+        .send()
+        .await
+        .unwrap();
+}
+
+/// A token of the session `s` and of epoch 3, issued at `iat`.
+fn token(signer: &TokenSigner, iat: u64) -> String {
+    let subject = Subject { sub: "sub", username: "alice", roles: &[], epoch: 3, sid: "s" };
+    let issuer = Issuer { audience: EXPECTED.audience.to_owned(), lifetime_seconds: 900 };
+    let token = issuer.issue(signer, EXPECTED.issuer, subject, iat, &SystemRandom::new()).unwrap();
+    token.expose_secret().to_owned()
+}
+
+async fn refusal(authorizer: &AccessTokenAuthorizer, token: &str, now: u64) -> Option<Refusal> {
+    match authorizer.authorize(token, EXPECTED, now).await {
+        Ok(_) => None,
+        Err(AuthorizationError::Refused(refusal)) => Some(refusal),
+        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
+    }
+}
+
+#[tokio::test]
+async fn a_good_token_passes() {
+    let tables = Tables::create("authorize-good").await;
+    let signer = add_key(&tables).await;
+    let claims = authorizer(&tables).await.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap();
+    assert_eq!((claims.sub.as_str(), claims.sid.as_str(), claims.exp), ("sub", "s", NOW + 900));
+}
+
+#[tokio::test]
+async fn revoked_token() {
+    let tables = Tables::create("authorize-jti").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer(&tables).await;
+    let (revoked, other) = (token(&signer, NOW), token(&signer, NOW));
+    let jti = authorizer.authorize(&revoked, EXPECTED, NOW).await.unwrap().jti;
+    tables.denylist().deny("sub", &Revocation::Token(jti), NOW + 900).await.unwrap();
+    assert_eq!(refusal(&authorizer, &revoked, NOW).await, Some(Refusal::RevokedToken));
+    assert_eq!(refusal(&authorizer, &other, NOW).await, None);
+}
+
+#[tokio::test]
+async fn revoked_session() {
+    let tables = Tables::create("authorize-sid").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer(&tables).await;
+    let token = token(&signer, NOW);
+    tables.denylist().deny("sub", &Revocation::Session("another".to_owned()), NOW + 900).await.unwrap();
+    assert_eq!(refusal(&authorizer, &token, NOW).await, None);
+    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
+    assert_eq!(refusal(&authorizer, &token, NOW).await, Some(Refusal::RevokedSession));
+    assert_eq!(refusal(&authorizer, &token, NOW + 899).await, Some(Refusal::RevokedSession));
+}
+
+#[tokio::test]
+async fn revoked_epoch() {
+    let tables = Tables::create("authorize-epoch").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer(&tables).await;
+    let token = token(&signer, NOW);
+    tables.denylist().deny("sub", &Revocation::Epoch(3), NOW + 900).await.unwrap();
+    assert_eq!(refusal(&authorizer, &token, NOW).await, None, "the token is of epoch 3 itself");
+    tables.denylist().deny("sub", &Revocation::Epoch(4), NOW + 900).await.unwrap();
+    assert_eq!(refusal(&authorizer, &token, NOW).await, Some(Refusal::RevokedEpoch));
+}
+
+#[tokio::test]
+async fn a_key_made_after_the_start_is_found_at_its_first_token() {
+    let tables = Tables::create("authorize-new-key").await;
+    let authorizer = authorizer(&tables).await;
+    let signer = add_key(&tables).await;
+    assert_eq!(refusal(&authorizer, &token(&signer, NOW), NOW).await, None);
+}
+
+#[tokio::test]
+async fn unknown_kid_makes_the_keys_be_read_at_most_once_in_ten_seconds() {
+    let tables = Tables::create("authorize-unknown-kid").await;
+    let authorizer = authorizer(&tables).await;
+    let stranger = add_key(&Tables::create("authorize-stranger").await).await;
+    assert_eq!(refusal(&authorizer, &token(&stranger, NOW), NOW).await, Some(Refusal::UnknownKid));
+    // The keys were read for the stranger just now, so the next unknown key waits.
+    let signer = add_key(&tables).await;
+    assert_eq!(refusal(&authorizer, &token(&signer, NOW), NOW + 9).await, Some(Refusal::UnknownKid));
+    assert_eq!(refusal(&authorizer, &token(&signer, NOW), NOW + 10).await, None);
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_counts_no_more_after_a_minute() {
+    let tables = Tables::create("authorize-withdrawn").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer(&tables).await;
+    let token = token(&signer, NOW);
+    delete_key(&tables, &signer).await;
+    assert_eq!(refusal(&authorizer, &token, NOW + 59).await, None);
+    assert_eq!(refusal(&authorizer, &token, NOW + 60).await, Some(Refusal::UnknownKid));
+}
+
+#[tokio::test]
+async fn after_a_long_sleep_the_first_request_already_knows_of_a_withdrawn_key() {
+    let tables = Tables::create("authorize-asleep").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer(&tables).await;
+    delete_key(&tables, &signer).await;
+    let later = NOW + 3600;
+    assert_eq!(refusal(&authorizer, &token(&signer, later), later).await, Some(Refusal::UnknownKid));
+}
+
+/// An authorizer that has read its keys from `tables` and whose denylist is at a port where nothing listens.
+async fn authorizer_without_denylist(tables: &Tables) -> AccessTokenAuthorizer {
+    let port = xtask::port::free().unwrap();
+    let config = tables.client.config().to_builder().endpoint_url(format!("http://127.0.0.1:{port}")).build();
+    let denylist = DenylistTable::new(aws_sdk_dynamodb::Client::from_conf(config), "denylist".to_owned());
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys()), denylist);
+    authorizer.warm_up(NOW).await.unwrap();
+    authorizer
+}
+
+#[tokio::test]
+async fn without_an_answer_of_the_denylist_nobody_passes() {
+    let tables = Tables::create("authorize-outage").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer_without_denylist(&tables).await;
+    let error = authorizer.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap_err();
+    assert!(matches!(error, AuthorizationError::Store(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_refused_without_the_denylist() {
+    let tables = Tables::create("authorize-no-read").await;
+    let signer = add_key(&tables).await;
+    let authorizer = authorizer_without_denylist(&tables).await;
+    let token = token(&signer, NOW);
+    assert_eq!(refusal(&authorizer, &token, NOW + 900).await, Some(Refusal::Expired));
+    assert_eq!(refusal(&authorizer, &format!("{token}A"), NOW).await, Some(Refusal::WrongSignature));
+    assert_eq!(refusal(&authorizer, "garbage", NOW).await, Some(Refusal::NotThreeParts));
+}
+
+#[tokio::test]
+async fn without_ever_having_read_the_keys_nobody_passes() {
+    let tables = Tables::create("authorize-no-keys").await;
+    let signer = add_key(&tables).await;
+    let port = xtask::port::free().unwrap();
+    let config = tables.client.config().to_builder().endpoint_url(format!("http://127.0.0.1:{port}")).build();
+    let keys = SigningKeysTable::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned());
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(keys), tables.denylist());
+    assert!(authorizer.warm_up(NOW).await.is_err());
+    let error = authorizer.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap_err();
+    assert!(matches!(error, AuthorizationError::Store(_)), "{error}");
+}

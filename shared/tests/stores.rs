@@ -1,0 +1,243 @@
+//! The stores, on DynamoDB Local. Each test has tables of its own.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod tables;
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use base64::Engine as _;
+use secrecy::SecretString;
+use shared::keys::KeyPurpose;
+use shared::keys::generation::generate;
+use shared::keys::sealing::Sealer;
+use shared::session::{self, IDLE_LIFETIME_SECONDS};
+use shared::store::StoreError;
+use shared::store::denylist::Revocation;
+use shared::store::sessions::Session;
+use shared::store::users::{User, UserStatus};
+use shared::username::Username;
+use tables::Tables;
+
+const NOW: u64 = 1_800_000_000;
+
+fn user(username: &str) -> User {
+    User {
+        username: username.to_owned(),
+        user_id: format!("id-of-{username}"),
+        password_hash: SecretString::from("$argon2id$"),
+        roles: vec!["user".to_owned(), "ops".to_owned()],
+        status: UserStatus::Enabled,
+        epoch: 3,
+        created_at: NOW,
+    }
+}
+
+fn session(sid: &str) -> Session {
+    Session {
+        sid: sid.to_owned(),
+        sub: "sub".to_owned(),
+        username: "alice".to_owned(),
+        epoch: 3,
+        generation: 0,
+        created_at: NOW,
+        refreshed_at: NOW,
+        expires_at: NOW + IDLE_LIFETIME_SECONDS,
+        source_address: Some("192.0.2.10".to_owned()),
+        user_agent: None,
+    }
+}
+
+fn alice() -> Username {
+    Username::parse("alice").unwrap()
+}
+
+#[tokio::test]
+async fn a_user_is_read_as_added() {
+    let tables = Tables::create("user-round-trip").await;
+    assert!(tables.users().find(&alice()).await.unwrap().is_none());
+    assert!(tables.users().add(&user("alice")).await.unwrap());
+    let found = tables.users().find(&alice()).await.unwrap().unwrap();
+    assert_eq!(format!("{found:?}"), format!("{:?}", user("alice")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_add_one_name_at_once_one_succeeds() {
+    let tables = Tables::create("user-race").await;
+    let attempts: Vec<_> = (0..20)
+        .map(|number| {
+            let users = tables.users();
+            tokio::spawn(
+                async move { users.add(&User { user_id: format!("id-{number}"), ..user("alice") }).await.unwrap() },
+            )
+        })
+        .collect();
+    let mut added = 0;
+    for attempt in attempts {
+        added += usize::from(attempt.await.unwrap());
+    }
+    assert_eq!(added, 1);
+}
+
+#[tokio::test]
+async fn disabling_a_user_raises_the_epoch_and_denies_what_is_older() {
+    let tables = Tables::create("user-disable").await;
+    let (users, denylist) = (tables.users(), tables.denylist());
+    assert_eq!(session::disable_user(&users, &denylist, &alice(), NOW).await.unwrap(), None);
+    users.add(&user("alice")).await.unwrap();
+    assert_eq!(session::disable_user(&users, &denylist, &alice(), NOW).await.unwrap(), Some(true));
+    let found = users.find(&alice()).await.unwrap().unwrap();
+    assert_eq!((found.status, found.epoch), (UserStatus::Disabled, 4));
+    assert_eq!(denylist.revocations("id-of-alice", NOW).await.unwrap(), [Revocation::Epoch(4)]);
+    assert_eq!(session::disable_user(&users, &denylist, &alice(), NOW).await.unwrap(), Some(false));
+    assert_eq!(users.find(&alice()).await.unwrap().unwrap().epoch, 4);
+}
+
+#[tokio::test]
+async fn disabling_a_user_who_was_changed_meanwhile_does_nothing() {
+    let tables = Tables::create("user-disable-stale").await;
+    tables.users().add(&user("alice")).await.unwrap();
+    let stale = User { epoch: 2, ..user("alice") };
+    assert!(!tables.users().disable(&tables.denylist(), &stale, NOW + 10).await.unwrap());
+    assert_eq!(tables.users().find(&alice()).await.unwrap().unwrap().status, UserStatus::Enabled);
+    assert_eq!(tables.denylist().revocations("id-of-alice", NOW).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_malformed_user_is_an_error_and_names_the_attribute() {
+    let tables = Tables::create("user-malformed").await;
+    tables
+        .client
+        .put_item()
+        .table_name(tables.name_of("UsersTable"))
+        .item("username", AttributeValue::S("alice".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let error = tables.users().find(&alice()).await.unwrap_err();
+    assert_eq!(error.to_string(), "an item of the Users table has no usable attribute user_id");
+}
+
+#[tokio::test]
+async fn a_session_is_read_as_added_and_added_once() {
+    let tables = Tables::create("session-round-trip").await;
+    tables.sessions().add(&session("s")).await.unwrap();
+    assert_eq!(tables.sessions().find("s").await.unwrap(), Some(session("s")));
+    assert!(tables.sessions().add(&session("s")).await.is_err());
+}
+
+#[tokio::test]
+async fn ending_a_session_denies_its_tokens_and_can_be_repeated() {
+    let tables = Tables::create("session-end").await;
+    let (sessions, denylist) = (tables.sessions(), tables.denylist());
+    sessions.add(&session("s")).await.unwrap();
+    for _ in 0..2 {
+        session::end(&sessions, &denylist, "sub", "s", NOW).await.unwrap();
+        assert_eq!(sessions.find("s").await.unwrap(), None);
+        assert_eq!(denylist.revocations("sub", NOW).await.unwrap(), [Revocation::Session("s".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_never_stored_can_be_ended_too() {
+    let tables = Tables::create("session-end-unknown").await;
+    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
+    let denied = tables.denylist().revocations("sub", NOW).await.unwrap();
+    assert_eq!(denied, [Revocation::Session("s".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_ended_session_is_denied_until_the_last_token_it_can_have_has_expired() {
+    let tables = Tables::create("session-end-expiry").await;
+    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
+    // Issued by a clock 10 s ahead, for the longest lifetime there is.
+    let last = NOW + 10 + 3600;
+    assert_eq!(tables.denylist().revocations("sub", last - 1).await.unwrap().len(), 1);
+    assert_eq!(tables.denylist().revocations("sub", last + 1).await.unwrap().len(), 0);
+    let item = tables.client.scan().table_name(tables.name_of("DenylistTable")).send().await.unwrap();
+    assert_eq!(item.items()[0]["expires_at"], AttributeValue::N(last.to_string()));
+}
+
+#[tokio::test]
+async fn the_denylist_gives_what_still_matters_of_this_user() {
+    let tables = Tables::create("denylist").await;
+    let denylist = tables.denylist();
+    for (sub, what, expires_at) in [
+        ("sub", Revocation::Token("expired".to_owned()), NOW - 1),
+        ("sub", Revocation::Token("j".to_owned()), NOW + 1),
+        ("sub", Revocation::Session("s".to_owned()), NOW + 900),
+        ("sub", Revocation::Epoch(7), NOW + 3600),
+        ("other", Revocation::Token("of another".to_owned()), NOW + 900),
+    ] {
+        denylist.deny(sub, &what, expires_at).await.unwrap();
+    }
+    assert_eq!(
+        denylist.revocations("sub", NOW).await.unwrap(),
+        [Revocation::Token("j".to_owned()), Revocation::Session("s".to_owned()), Revocation::Epoch(7)]
+    );
+}
+
+#[tokio::test]
+async fn a_denylist_of_several_pages_is_read_to_its_end() {
+    let tables = Tables::create("denylist-pages").await;
+    let table = tables.name_of("DenylistTable");
+    // A page has at most 1 MiB; the sort key at most 1024 bytes.
+    let filler = "x".repeat(1000);
+    let items: Vec<_> = (0..1200)
+        .map(|number| {
+            let put = PutRequest::builder()
+                .item("sub", AttributeValue::S("sub".to_owned()))
+                .item("revocation", AttributeValue::S(format!("{:010}#jti#{number}{filler}", NOW + 10)))
+                .build()
+                .unwrap();
+            WriteRequest::builder().put_request(put).build()
+        })
+        .collect();
+    for batch in items.chunks(25) {
+        tables.client.batch_write_item().request_items(&table, batch.to_vec()).send().await.unwrap();
+    }
+    tables.denylist().deny("sub", &Revocation::Session("the last".to_owned()), NOW + 900).await.unwrap();
+    let first_page = tables
+        .client
+        .query()
+        .table_name(&table)
+        .key_condition_expression("#s = :s")
+        .expression_attribute_names("#s", "sub");
+    let first_page =
+        first_page.expression_attribute_values(":s", AttributeValue::S("sub".to_owned())).send().await.unwrap();
+    assert!(first_page.last_evaluated_key().is_some(), "one page would prove nothing");
+
+    let revocations = tables.denylist().revocations("sub", NOW).await.unwrap();
+    assert_eq!(revocations.len(), 1201);
+    assert_eq!(revocations.last(), Some(&Revocation::Session("the last".to_owned())));
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_understood_is_an_error() {
+    let tables = Tables::create("denylist-unknown").await;
+    tables
+        .client
+        .put_item()
+        .table_name(tables.name_of("DenylistTable"))
+        .item("sub", AttributeValue::S("sub".to_owned()))
+        .item("revocation", AttributeValue::S(format!("{}#device#d", NOW + 10)))
+        .send()
+        .await
+        .unwrap();
+    let error = tables.denylist().revocations("sub", NOW).await.unwrap_err();
+    assert!(matches!(error, StoreError::MalformedItem { attribute: "revocation", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn keys_are_read_by_purpose_and_added_once() {
+    let tables = Tables::create("keys").await;
+    let keys = tables.signing_keys();
+    let sealing_key = base64::engine::general_purpose::STANDARD.encode([1; 32]);
+    let sealer = Sealer::local(&SecretString::from(sealing_key)).unwrap();
+    let key = generate(KeyPurpose::AccessToken, NOW, NOW + 100, &sealer).await.unwrap();
+    keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.unwrap();
+    assert!(keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.is_err(), "nothing in an item changes");
+    assert_eq!(keys.public_keys(KeyPurpose::AccessToken).await.unwrap(), [key.record.clone()]);
+    assert_eq!(keys.public_keys(KeyPurpose::RefreshToken).await.unwrap(), []);
+    let sealed = keys.sealed_keys(KeyPurpose::AccessToken).await.unwrap();
+    assert_eq!(sealed[0].record, key.record);
+    assert_eq!(sealed[0].sealed_private_key, key.sealed_private_key);
+}
