@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -221,15 +220,14 @@ impl Supervised {
             let _ = kill(*pid, Signal::SIGCONT);
         }
         let until = Instant::now() + GRACE;
-        while Instant::now() < until && (self.is_running() || self.family().iter().any(|pid| exists(*pid))) {
+        while !self.family().is_empty() {
             sleep(TICK);
-        }
-        let mut left = self.family();
-        if self.is_running() {
-            left.extend(i32::try_from(self.child.id()).map(Pid::from_raw));
-        }
-        for pid in left {
-            let _ = kill(pid, Signal::SIGKILL);
+            if Instant::now() > until {
+                // What was started meanwhile is found in the next round.
+                for pid in &self.family() {
+                    let _ = kill(*pid, Signal::SIGKILL);
+                }
+            }
         }
         // Reaps it. An error means that there is nothing to reap.
         let _ = self.child.wait();
@@ -314,10 +312,6 @@ fn marked(mark: &str) -> BTreeSet<Pid> {
             has_mark.then(|| Pid::from_raw(pid))
         })
         .collect()
-}
-
-fn exists(pid: Pid) -> bool {
-    kill(pid, None) != Err(Errno::ESRCH)
 }
 
 #[cfg(test)]

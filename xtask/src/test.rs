@@ -39,7 +39,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), TestError> {
     let step = progress::step("testing");
     let mut tests = command("cargo");
     tests
-        .args(["test", "--workspace"])
+        .args(["test", "--workspace", "--no-fail-fast"])
         .args(arguments)
         .current_dir(workspace::root())
         // DynamoDB Local for tests of stores, and all that `latchkey` needs to work on the stack.

@@ -10,14 +10,14 @@ use shared::store::signing_keys::SigningKeysTable;
 use shared::store::users::UsersTable;
 
 /// The tables of the template, named for one test.
-pub struct Tables {
-    pub client: Client,
+pub(crate) struct Tables {
+    pub(crate) client: Client,
     name: String,
 }
 
 impl Tables {
     /// Makes the tables. `test` is the test's name.
-    pub async fn create(test: &str) -> Self {
+    pub(crate) async fn create(test: &str) -> Self {
         let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB")
             .expect("AWS_ENDPOINT_URL_DYNAMODB is not set: run `cargo xtask test`");
         let name = format!("{test}-{}", std::process::id());
@@ -30,26 +30,26 @@ impl Tables {
         (self.client.clone(), self.name_of(logical_id))
     }
 
-    pub fn name_of(&self, logical_id: &str) -> String {
+    pub(crate) fn name_of(&self, logical_id: &str) -> String {
         format!("{}-{logical_id}", self.name)
     }
 
-    pub fn users(&self) -> UsersTable {
+    pub(crate) fn users(&self) -> UsersTable {
         let (client, name) = self.named("UsersTable");
         UsersTable::new(client, name)
     }
 
-    pub fn sessions(&self) -> SessionsTable {
+    pub(crate) fn sessions(&self) -> SessionsTable {
         let (client, name) = self.named("SessionsTable");
         SessionsTable::new(client, name)
     }
 
-    pub fn denylist(&self) -> DenylistTable {
+    pub(crate) fn denylist(&self) -> DenylistTable {
         let (client, name) = self.named("DenylistTable");
         DenylistTable::new(client, name)
     }
 
-    pub fn signing_keys(&self) -> SigningKeysTable {
+    pub(crate) fn signing_keys(&self) -> SigningKeysTable {
         let (client, name) = self.named("SigningKeysTable");
         SigningKeysTable::new(client, name)
     }
