@@ -109,7 +109,7 @@ pub(crate) async fn run(command: UserCommand) -> Result<(), UserError> {
                 None => return Err(UserError::Unknown(username)),
                 Some(false) => say(&format!("{username} was disabled already")),
                 Some(true) => {
-                    say(&format!("disabled {username}: no login any more, and every session and token is dead"))
+                    say(&format!("disabled {username}: no login any more, and every session and token is dead"));
                 }
             }
             Ok(())
