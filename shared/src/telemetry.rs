@@ -11,35 +11,35 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tracing::field::Empty;
-use tracing::{Event, Span, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Span, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, FormattedFields, Layer};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts logging to standard output, at the level that Lambda's `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`),
+/// Starts logging of a function (the name of its crate) to standard output, at the level that Lambda's `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`),
 /// `INFO` where it asks for none. A panic becomes a log line too.
-pub fn init() {
+pub fn init(function: &'static str) {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     let level = match level.to_ascii_uppercase().as_str() {
-        level @ ("TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR") => level.to_owned(),
-        "FATAL" => "ERROR".to_owned(),
-        _ => "INFO".to_owned(),
+        "TRACE" => Level::TRACE,
+        "DEBUG" => Level::DEBUG,
+        "WARN" => Level::WARN,
+        "ERROR" | "FATAL" => Level::ERROR,
+        _ => Level::INFO,
     };
-    // Below `INFO` the SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime repeats
-    // errors and panics that are logged here already.
-    let filter = EnvFilter::new(format!(
-        "{level},aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_smithy_http_client=warn,aws_smithy_runtime=warn,\
-         aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,lambda_http=error,lambda_runtime=error,\
-         lambda_runtime::layers::panic=off,lambda_runtime_api_client=warn,rustls=warn"
-    ));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stdout)
-        .fmt_fields(JsonFields::new())
-        .event_format(FlatJson)
-        .finish();
+    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime
+    // says what goes wrong between it and Lambda, but not the errors and panics that are logged here already.
+    let targets = Targets::new()
+        .with_default(LevelFilter::OFF)
+        .with_targets([("shared", level), (function, level), ("lambda_runtime", Level::ERROR)])
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+    let subscriber = tracing_subscriber::registry()
+        .with(Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new()).event_format(FlatJson))
+        .with(targets);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return;
     }

@@ -235,7 +235,7 @@ async fn keys_are_read_by_purpose_and_added_once() {
     let key = generate(KeyPurpose::AccessToken, NOW, NOW + 100, &sealer).await.unwrap();
     keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.unwrap();
     assert!(keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.is_err(), "nothing in an item changes");
-    assert_eq!(keys.public_keys(KeyPurpose::AccessToken).await.unwrap(), [key.record.clone()]);
+    assert_eq!(keys.public_keys(KeyPurpose::AccessToken).await.unwrap().as_slice(), std::slice::from_ref(&key.record));
     assert_eq!(keys.public_keys(KeyPurpose::RefreshToken).await.unwrap(), []);
     let sealed = keys.sealed_keys(KeyPurpose::AccessToken).await.unwrap();
     assert_eq!(sealed[0].record, key.record);

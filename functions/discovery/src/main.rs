@@ -12,7 +12,7 @@ use handler::Discovery;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::init();
+    telemetry::init(env!("CARGO_CRATE_NAME"));
     let discovery = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
     // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
     if let Err(error) = discovery.keys.ring(shared::clock::now()).await {

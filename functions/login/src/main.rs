@@ -18,7 +18,7 @@ use handler::Login;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::init();
+    telemetry::init(env!("CARGO_CRATE_NAME"));
     let login = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
     // The init phase has a full CPU: connect, read and open the keys there. If it fails, the first request tries again.
     if let Err(error) = login.keys.get(shared::clock::now()).await {

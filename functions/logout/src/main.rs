@@ -12,7 +12,7 @@ use handler::Logout;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::init();
+    telemetry::init(env!("CARGO_CRATE_NAME"));
     let logout = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
     shared::http::serve::run("logout", |request| logout.handle(request)).await
 }

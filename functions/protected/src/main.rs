@@ -6,6 +6,6 @@ mod handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::telemetry::init();
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     shared::http::serve::run("read_resource", async |request| handler::handle(&request)).await
 }
