@@ -20,8 +20,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, Format
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts logging of a function (the name of its crate) to standard output, at the level that Lambda's `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`),
-/// `INFO` where it asks for none. A panic becomes a log line too.
+/// Starts logging to standard output. `function` is the name of the function's crate. The level is what Lambda's
+/// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too.
 pub fn init(function: &'static str) {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     let level = match level.to_ascii_uppercase().as_str() {
@@ -53,7 +53,8 @@ pub fn init(function: &'static str) {
 /// The span of one request. What is in it is in every line that is written for the request.
 #[must_use]
 pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
-    tracing::info_span!(
+    // At the highest level, so that no choice of level takes these fields from the lines that are left.
+    tracing::error_span!(
         "request",
         event,
         // API Gateway's id, the same for the authorizer and the function behind it.
