@@ -5,12 +5,13 @@ mod tables;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use base64::Engine as _;
+use sam_template::{Parameters, Template};
 use secrecy::SecretString;
 use shared::keys::KeyPurpose;
 use shared::keys::generation::generate;
 use shared::keys::sealing::Sealer;
 use shared::session::{self, IDLE_LIFETIME_SECONDS};
-use shared::store::StoreError;
+use shared::store::{StoreError, client};
 use shared::store::denylist::Revocation;
 use shared::store::sessions::Session;
 use shared::store::users::{User, UserStatus};
@@ -240,4 +241,18 @@ async fn keys_are_read_by_purpose_and_added_once() {
     let sealed = keys.sealed_keys(KeyPurpose::AccessToken).await.unwrap();
     assert_eq!(sealed[0].record, key.record);
     assert_eq!(sealed[0].sealed_private_key, key.sealed_private_key);
+}
+
+#[tokio::test]
+async fn limits_of_time_are_set_and_below_those_of_the_functions() {
+    let config = client::config_loader().load().await;
+    let limits = config.timeout_config().unwrap();
+    assert_eq!(limits.connect_timeout(), Some(client::CONNECT_TIMEOUT));
+    assert_eq!(limits.operation_attempt_timeout(), Some(client::ATTEMPT_TIMEOUT));
+    assert_eq!(limits.operation_timeout(), Some(client::OPERATION_TIMEOUT));
+    let template = Template::load(&xtask::workspace::template(), Parameters::new("timeouts")).unwrap();
+    for function in template.functions().unwrap() {
+        // A login reads a user, reads the keys and writes a session: three calls, one after the other.
+        assert!(client::OPERATION_TIMEOUT * 3 < function.timeout, "{}", function.logical_id);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
 use shared::config::TokenParties;
@@ -20,12 +21,12 @@ pub(crate) struct Authorizer {
 
 impl Authorizer {
     /// Allows or denies. Whatever cannot be known is an error: API Gateway answers 500, and nobody gets through.
-    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<Verdict, lambda_runtime::Error> {
+    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<Verdict, Diagnostic> {
         let started = Instant::now();
         let Ok(event) = serde_json::from_str::<Event>(payload.get()) else {
             // What the event holds is not repeated: a token, most likely.
             tracing::error!(outcome = "failed", reason = "malformed_event");
-            return Err("the event is not an authorizer event of payload format 2.0".into());
+            return Err(diagnostic("EventError", "the event is not an authorizer event of payload format 2.0"));
         };
         let span = tracing::Span::current();
         span.record("request_id", event.request_context.request_id.as_deref());
@@ -47,7 +48,7 @@ impl Authorizer {
             Err(error) => {
                 let (reason, chain) = (error.reason(), telemetry::chain(&error));
                 tracing::error!(outcome = "failed", reason, error = chain, milliseconds);
-                Err(error.into())
+                Err(diagnostic("AuthorizationError", &error.to_string()))
             }
         }
     }
@@ -59,4 +60,9 @@ impl Authorizer {
         let expected = Expected { issuer: &issuer, audience: &self.parties.audience };
         Ok(self.tokens.authorize(token, expected, clock::now()).await?.into())
     }
+}
+
+/// What Lambda is told. API Gateway makes a 500 of it and tells the client nothing.
+fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Request};
-use lambda_runtime::{LambdaEvent, Service as _, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, Service as _, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
@@ -28,6 +28,12 @@ pub enum EventError {
     /// The path or the query can be none.
     #[error("the event's path or query is not one of a URL")]
     NotAUrl,
+}
+
+impl From<EventError> for Diagnostic {
+    fn from(error: EventError) -> Self {
+        Self { error_type: "EventError".to_owned(), error_message: error.to_string() }
+    }
 }
 
 /// Answers events until Lambda ends the environment. `event` names what the function does, in the log.
@@ -73,7 +79,7 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     Ok(event)
 }
 
-async fn answer<H, F>(handler: &H, request: Request) -> Result<Response<Body>, lambda_runtime::Error>
+async fn answer<H, F>(handler: &H, request: Request) -> Result<Response<Body>, EventError>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
