@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what must hold besides the tests. Every check runs, whatever the others say.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::install::{self, InstallError};
@@ -12,9 +13,6 @@ pub enum CheckError {
     /// These are not.
     #[error("not in order: {}", .0.join(", "))]
     Failed(Vec<&'static str>),
-    /// A tool.
-    #[error("a tool is missing")]
-    Install(#[from] InstallError),
     /// This program was asked to stop.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -23,99 +21,103 @@ pub enum CheckError {
 /// What one check found.
 #[derive(Debug, thiserror::Error)]
 enum Finding {
+    /// Its tool cannot be had.
+    #[error("a tool is missing")]
+    Install(#[from] InstallError),
     /// What the command said, or that it could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// A function that must not reach AWS could.
     #[error("the package `protected` depends on {0}")]
     SdkInProtected(String),
+    /// It could not look, for a reason that is no fault of what it looks at.
+    #[error("{0}")]
+    Skipped(&'static str),
 }
+
+type Check = fn() -> Result<(), Finding>;
+
+const CHECKS: [(&str, Check); 9] = [
+    ("format", format),
+    ("lints", lints),
+    ("documentation", documentation),
+    ("licences, bans and sources of dependencies", licences),
+    ("unused dependencies", unused_dependencies),
+    ("template, linted", template_lint),
+    ("template, as SAM reads it", template_validation),
+    ("no AWS SDK in `protected`", no_sdk_in_protected),
+    ("known vulnerabilities of dependencies", advisories),
+];
 
 /// Runs every check.
 ///
 /// # Errors
 /// One of them finds something, or cannot be run.
 pub fn run() -> Result<(), CheckError> {
-    let (deny, shear, sam) = (install::cargo_deny()?, install::cargo_shear()?, install::sam()?);
-    let mut failed = Vec::new();
-    let mut check = |name: &'static str, result: Result<(), Finding>, step: progress::Step| match result {
-        Ok(()) => {
-            step.done();
-            Ok(())
-        }
-        Err(Finding::Process(ProcessError::Interrupted)) => Err(ProcessError::Interrupted),
-        Err(error) => {
-            progress::failure(&error);
-            step.failed();
-            failed.push(name);
-            Ok(())
-        }
-    };
-
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
-    documentation.env("RUSTDOCFLAGS", "-D warnings");
-    let mut licences = at_root(command(&deny));
-    licences.args(["--workspace", "check", "licenses", "bans", "sources"]);
-    let mut dependencies = at_root(command(&shear));
-    dependencies.arg("shear");
-    let mut lint = sam_command(&sam);
-    lint.args(["validate", "--lint"]);
-    let mut validate = sam_command(&sam);
-    validate.arg("validate");
-    for (name, command) in [
-        ("format", cargo(&["fmt", "--all", "--check"])),
-        ("lints", cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
-        ("documentation", documentation),
-        ("licences, bans and sources of dependencies", licences),
-        ("unused dependencies", dependencies),
-        ("template, linted", lint),
-        ("template, as SAM reads it", validate),
-    ] {
+    process::listen_to_signals()?;
+    let (mut failed, mut skipped) = (Vec::new(), Vec::new());
+    for (name, check) in CHECKS {
         let step = progress::step(name);
-        check(name, process::run(name, command).map_err(Finding::from), step)?;
+        let result = check();
+        if process::interrupted() {
+            return Err(ProcessError::Interrupted.into());
+        }
+        match result {
+            Ok(()) => step.done(),
+            Err(Finding::Skipped(reason)) => {
+                progress::warn(&format!("    SKIPPED {name}: {reason}"));
+                skipped.push(name);
+            }
+            Err(finding) => {
+                progress::failure(&finding);
+                step.failed();
+                failed.push(name);
+            }
+        }
     }
-
-    let name = "no AWS SDK in `protected`";
-    let step = progress::step(name);
-    check(name, no_sdk_in_protected(), step)?;
-
-    let step = progress::step("known vulnerabilities of dependencies");
-    if advisory_database(&deny).is_ok() {
-        let name = "known vulnerabilities of dependencies";
-        let mut advisories = at_root(command(&deny));
-        advisories.args(["--workspace", "--offline", "check", "advisories"]);
-        check(name, process::run(name, advisories).map_err(Finding::from), step)?;
-    } else if process::interrupted() {
-        return Err(ProcessError::Interrupted.into());
-    } else {
-        progress::warn("    SKIPPED: the RustSec advisory database could not be fetched. This needs a network.");
+    if !skipped.is_empty() {
+        progress::warn(&format!("SKIPPED: {}", skipped.join(", ")));
     }
-
-    if failed.is_empty() { Ok(()) } else { Err(CheckError::Failed(failed)) }
+    if !failed.is_empty() {
+        return Err(CheckError::Failed(failed));
+    }
+    progress::say(&format!("{} of {} checks passed", CHECKS.len() - skipped.len(), CHECKS.len()));
+    Ok(())
 }
 
-fn at_root(mut command: Command) -> Command {
-    command.current_dir(workspace::root());
-    command
+fn format() -> Result<(), Finding> {
+    cargo(&["fmt", "--all", "--check"], &[])
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = at_root(command("cargo"));
-    cargo.args(arguments);
-    cargo
+fn lints() -> Result<(), Finding> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
 }
 
-fn sam_command(sam: &std::path::Path) -> Command {
-    let mut sam = at_root(command(sam));
-    // The plain validator wants a region, though it asks nobody; and nothing is to be reported to anybody.
-    sam.env("AWS_DEFAULT_REGION", "eu-west-1").env("SAM_CLI_TELEMETRY", "0");
-    sam
+fn documentation() -> Result<(), Finding> {
+    cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn licences() -> Result<(), Finding> {
+    run_at_root(&install::cargo_deny()?, &["--workspace", "check", "licenses", "bans", "sources"], &[])
+}
+
+fn unused_dependencies() -> Result<(), Finding> {
+    run_at_root(&install::cargo_shear()?, &["shear"], &[])
+}
+
+fn template_lint() -> Result<(), Finding> {
+    sam(&["validate", "--lint"])
+}
+
+fn template_validation() -> Result<(), Finding> {
+    sam(&["validate"])
 }
 
 /// The promise that `protected` links no AWS SDK, held against its dependency tree.
 fn no_sdk_in_protected() -> Result<(), Finding> {
     let log = workspace::local().join("logs/protected-dependencies.log");
-    let tree = cargo(&["tree", "--package", "protected", "--edges", "normal", "--prefix", "none"]);
+    let mut tree = at_root(Path::new("cargo"));
+    tree.args(["tree", "--package", "protected", "--edges", "normal", "--prefix", "none"]);
     process::run_logged("cargo tree", tree, &log)?;
     let tree = std::fs::read_to_string(&log).map_err(|error| ProcessError::Log(log.clone(), error))?;
     match tree.lines().find(|line| line.starts_with("aws-sdk") || line.starts_with("aws-config")) {
@@ -124,8 +126,36 @@ fn no_sdk_in_protected() -> Result<(), Finding> {
     }
 }
 
-fn advisory_database(deny: &std::path::Path) -> Result<(), ProcessError> {
-    let mut fetch = at_root(command(deny));
+/// RustSec's advisories, of today: an old copy would say too little.
+fn advisories() -> Result<(), Finding> {
+    let deny = install::cargo_deny()?;
+    let mut fetch = at_root(&deny);
     fetch.args(["--workspace", "fetch", "db"]);
-    process::run_logged("cargo deny fetch", fetch, &workspace::local().join("logs/advisory-database.log"))
+    let log = workspace::local().join("logs/advisory-database.log");
+    process::run_logged("cargo deny fetch", fetch, &log)
+        .map_err(|_| Finding::Skipped("could not fetch the advisory database; this needs a network"))?;
+    run_at_root(&deny, &["--workspace", "--offline", "check", "advisories"], &[])
+}
+
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Finding> {
+    run_at_root(Path::new("cargo"), arguments, variables)
+}
+
+fn sam(arguments: &[&str]) -> Result<(), Finding> {
+    // The plain validator wants a region, though it asks nobody; and nothing is to be reported to anybody.
+    let variables = [("AWS_DEFAULT_REGION", "eu-west-1"), ("SAM_CLI_TELEMETRY", "0")];
+    run_at_root(&install::sam()?, arguments, &variables)
+}
+
+fn run_at_root(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Finding> {
+    let mut command = at_root(program);
+    command.args(arguments).envs(variables.iter().copied());
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    Ok(process::run(&format!("{name} {}", arguments.join(" ")), command)?)
+}
+
+fn at_root(program: &Path) -> Command {
+    let mut command = command(program);
+    command.current_dir(workspace::root());
+    command
 }

@@ -2,8 +2,13 @@
 //!
 //! `cargo lambda watch` has one environment for all functions, so it is given none of the template's variables. It starts a
 //! function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask exec-function`, which adds them.
+//!
+//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner also
+//! leaves the process's id behind, by which the end of a function is noticed.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
@@ -17,9 +22,11 @@ use sam_template::Template;
 
 use crate::install::Tools;
 use crate::port::{self, PortError};
-use crate::process::{ProcessError, Supervised, command};
+use crate::process::{self, ProcessError, Supervised, command};
 use crate::workspace;
 
+/// The extension of the file with the id of a function's process.
+const PID: &str = "pid";
 /// How long `cargo lambda watch` may take to listen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -41,6 +48,9 @@ pub enum FunctionsError {
     /// This toolchain does not say what it builds for.
     #[error("`rustc -vV` does not say what it builds for")]
     Host,
+    /// The runner cannot be found.
+    #[error("the directory {0} cannot be on PATH")]
+    Path(PathBuf, #[source] env::JoinPathsError),
     /// No port.
     #[error("`cargo lambda watch` has no port")]
     Port(#[from] PortError),
@@ -54,6 +64,8 @@ pub enum FunctionsError {
 pub struct Functions {
     port: u16,
     process: Supervised,
+    /// What `exec-function` says of each function.
+    environments: PathBuf,
 }
 
 impl Functions {
@@ -69,6 +81,7 @@ impl Functions {
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
         write_environments(template, &environments)?;
+        let runner_program = workspace::binary("xtask");
         let port = port::free()?;
         let mut watch = command(&tools.cargo_lambda);
         // No --timeout: it would also end the wait of an idle function for its next event, and the function with it. The
@@ -78,10 +91,11 @@ impl Functions {
             .args(["--disable-cors", "--ignore-changes"])
             .current_dir(workspace::root())
             .envs(aws_environment(dynamodb_endpoint))
+            .env("PATH", path_with(runner_program.parent().unwrap_or(Path::new("")))?)
             .env(runner_variable()?, runner(&environments));
         let mut process = Supervised::start("cargo lambda watch", watch, &directory.join("functions.log"))?;
         process.wait_until(PATIENCE, || port::is_answered(port))?;
-        Ok(Self { port, process })
+        Ok(Self { port, process, environments })
     }
 
     /// Where the Lambda Invoke API answers.
@@ -96,12 +110,24 @@ impl Functions {
         self.process.log().unwrap_or(Path::new(""))
     }
 
-    /// Makes sure that it still runs.
+    /// Makes sure that it still runs, and every function that was started.
     ///
     /// # Errors
-    /// It ended.
+    /// One ended.
     pub fn must_run(&mut self) -> Result<(), ProcessError> {
-        self.process.must_run()
+        self.process.must_run()?;
+        let files = fs::read_dir(&self.environments).into_iter().flatten().flatten().map(|entry| entry.path());
+        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == PID)) {
+            let pid = fs::read_to_string(&file).unwrap_or_default().parse();
+            if pid.is_ok_and(|pid| !process::exists(pid)) {
+                let name = file.file_stem().unwrap_or_default().to_string_lossy();
+                return Err(ProcessError::Ended {
+                    name: format!("the function {name}"),
+                    tail: process::tail(self.process.log()),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -120,12 +146,17 @@ pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String
 ///
 /// # Errors
 /// The environment cannot be read, or the binary not be started. On success this does not return.
-pub fn exec(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result<(), FunctionsError> {
+pub fn exec(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result<Infallible, FunctionsError> {
     let name = binary.file_name().unwrap_or_default().to_string_lossy();
     let file = environments.join(format!("{name}.json"));
     let text = fs::read_to_string(&file).map_err(|error| FunctionsError::Environment(file.clone(), error))?;
     let variables: BTreeMap<String, String> =
         serde_json::from_str(&text).map_err(|error| FunctionsError::Malformed(file, error))?;
+    // The id stays when this process becomes the function. Renamed into place, so that nobody reads half a number.
+    let (new, pid) = (environments.join(format!("{name}.new")), environments.join(format!("{name}.{PID}")));
+    fs::write(&new, std::process::id().to_string())
+        .and_then(|()| fs::rename(&new, &pid))
+        .map_err(|error| FunctionsError::Environment(pid, error))?;
     let error = Command::new(binary).args(arguments).envs(variables).exec();
     Err(FunctionsError::Exec(binary.to_owned(), error))
 }
@@ -136,6 +167,10 @@ fn write_environments(template: &Template, directory: &Path) -> Result<(), Funct
         let path = path.to_owned();
         move |error| FunctionsError::Environment(path, error)
     };
+    // What an earlier run left speaks of other processes.
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(failed(directory))?;
+    }
     fs::create_dir_all(directory).map_err(failed(directory))?;
     for function in template.functions()? {
         let variables = template.environment(&function.logical_id)?;
@@ -157,10 +192,60 @@ fn runner_variable() -> Result<String, FunctionsError> {
     Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
 }
 
-/// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here.
+/// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here, and the path of a checkout
+/// may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
 fn runner(environments: &Path) -> OsString {
-    let mut runner = workspace::binary("xtask").into_os_string();
-    runner.push(" exec-function ");
-    runner.push(environments);
+    let mut runner = OsString::from("xtask exec-function ");
+    runner.push(environments.strip_prefix(workspace::root()).unwrap_or(environments));
     runner
+}
+
+/// PATH with one more directory, before all others.
+fn path_with(directory: &Path) -> Result<OsString, FunctionsError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = [directory.to_owned()].into_iter().chain(env::split_paths(&path));
+    env::join_paths(directories).map_err(|error| FunctionsError::Path(directory.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(test: &str) -> PathBuf {
+        let directory = env::temp_dir().join(format!("latchkey xtask {} {test}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    #[test]
+    fn the_runner_becomes_the_function_with_its_environment_and_leaves_its_id() {
+        let directory = directory("runner");
+        fs::write(directory.join("sh.json"), r#"{"GREETING":"hello, world"}"#).unwrap();
+        let mut runner = Command::new(workspace::binary("xtask"));
+        runner.arg("exec-function").arg(&directory).args(["/bin/sh", "-c", "echo \"$GREETING $$ $1\"", "sh", "--flag"]);
+        let output = runner.output().unwrap();
+        let pid = fs::read_to_string(directory.join("sh.pid")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("hello, world {pid} --flag\n"), "{output:?}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_function_is_noticed() {
+        let directory = directory("end");
+        let mut sleep = command("sleep");
+        sleep.arg("300");
+        let process = Supervised::start("watch", sleep, &directory.join("functions.log")).unwrap();
+        let mut functions = Functions { port: 0, process, environments: directory.clone() };
+        functions.must_run().unwrap();
+
+        let mut function = command("sleep").arg("300").spawn().unwrap();
+        fs::write(directory.join("login.pid"), function.id().to_string()).unwrap();
+        functions.must_run().unwrap();
+        function.kill().unwrap();
+        function.wait().unwrap();
+        let error = functions.must_run().unwrap_err().to_string();
+        assert!(error.starts_with("the function login ended; the end of "), "{error}");
+        drop(functions);
+        fs::remove_dir_all(directory).unwrap();
+    }
 }

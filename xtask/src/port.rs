@@ -4,12 +4,17 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
+use crate::process;
+
 /// A port that something else has.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// Nothing could be bound at all.
     #[error("there is no free port")]
     None(#[source] io::Error),
+    /// It may not be had, as those below 1024.
+    #[error("port {0} cannot be used; choose another port with --port")]
+    Refused(u16, #[source] io::Error),
     /// Taken.
     #[error("port {port} is taken by {holder}; stop that, or choose another port with --port")]
     Taken {
@@ -32,16 +37,28 @@ pub fn free() -> Result<u16, PortError> {
 /// Makes sure that a port can be had.
 ///
 /// # Errors
-/// It is taken; the error says by what.
+/// It is taken, and the error says by what; or it may not be had.
 pub fn must_be_free(port: u16) -> Result<(), PortError> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
-        Err(_) => Err(PortError::Taken { port, holder: holder(port).unwrap_or_else(|| "another process".to_owned()) }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let holder = holder(port).map_or_else(|| "another process".to_owned(), process::describe);
+            Err(PortError::Taken { port, holder })
+        }
+        Err(error) => Err(PortError::Refused(port, error)),
     }
 }
 
-/// The process that listens on a port: its id and command line. Linux tells in `/proc`; elsewhere nothing is known.
-fn holder(port: u16) -> Option<String> {
+/// The process that listens on a port. Linux tells in `/proc`; elsewhere `lsof` does.
+fn holder(port: u16) -> Option<u32> {
+    holder_in_proc(port).or_else(|| {
+        let listening = format!("-iTCP:{port}");
+        let output = process::command("lsof").args(["-nP", "-t", "-sTCP:LISTEN", &listening]).output().ok()?;
+        String::from_utf8_lossy(&output.stdout).lines().next()?.parse().ok()
+    })
+}
+
+fn holder_in_proc(port: u16) -> Option<u32> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
     let socket = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
@@ -51,9 +68,7 @@ fn holder(port: u16) -> Option<String> {
             fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
         });
         if holds {
-            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            return Some(format!("process {pid} ({})", command.trim()));
+            return Some(pid);
         }
     }
     None

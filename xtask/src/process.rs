@@ -2,7 +2,8 @@
 //!
 //! A child gets a process group of its own, so that Ctrl-C reaches this program alone, which then ends the child with
 //! everything below it. Children of children may leave the group or lose their parent (`cargo lambda watch` starts functions
-//! in groups of their own), so they carry a mark in their environment and are found by it.
+//! in groups of their own), so they carry a mark in their environment and are found by it. Where there is no `/proc` to look
+//! for it, only the group is reached.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// The variable that marks a child and all that comes of it.
@@ -58,6 +59,14 @@ pub enum ProcessError {
         /// How it ended.
         status: ExitStatus,
         /// The end of its log, if it has one.
+        tail: String,
+    },
+    /// It ended, and nobody knows how.
+    #[error("{name} ended{tail}")]
+    Ended {
+        /// What it is.
+        name: String,
+        /// The end of the log that may say why.
         tail: String,
     },
     /// It was asked to stop by Ctrl-C or a signal.
@@ -105,7 +114,7 @@ pub fn pause(duration: Duration) -> Result<(), ProcessError> {
 }
 
 /// A command as if typed at a prompt: without what Cargo tells the programs it runs, which would make a Cargo below it
-/// build everything again.
+/// build everything again, and without the caller's AWS settings: nothing here is meant for an account of theirs.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -114,7 +123,9 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
             .iter()
             .any(|prefix| name_text.starts_with(prefix));
-        if of_cargo || name_text == "LD_LIBRARY_PATH" || name_text == "OUT_DIR" {
+        // What AWS-LC is built with is no setting of an account.
+        let of_aws = name_text.starts_with("AWS_") && !name_text.starts_with("AWS_LC_");
+        if of_cargo || of_aws || name_text == "LD_LIBRARY_PATH" || name_text == "OUT_DIR" {
             command.env_remove(&name);
         }
     }
@@ -214,6 +225,8 @@ impl Supervised {
 
     /// Ends it and everything below it: a request first, force after a grace.
     pub fn stop(&mut self) {
+        self.signal_group(Signal::SIGTERM);
+        self.signal_group(Signal::SIGCONT);
         for pid in &self.family() {
             let _ = kill(*pid, Signal::SIGTERM);
             // A stopped process hears nothing.
@@ -223,6 +236,7 @@ impl Supervised {
         while !self.family().is_empty() {
             sleep(TICK);
             if Instant::now() > until {
+                self.signal_group(Signal::SIGKILL);
                 // What was started meanwhile is found in the next round.
                 for pid in &self.family() {
                     let _ = kill(*pid, Signal::SIGKILL);
@@ -231,6 +245,15 @@ impl Supervised {
         }
         // Reaps it. An error means that there is nothing to reap.
         let _ = self.child.wait();
+    }
+
+    /// Sends a signal to the child's group, unless the child is gone: its id, which is the group's, may be another's by now.
+    fn signal_group(&mut self, signal: Signal) {
+        if self.is_running()
+            && let Ok(pid) = i32::try_from(self.child.id())
+        {
+            let _ = killpg(Pid::from_raw(pid), signal);
+        }
     }
 
     fn is_running(&mut self) -> bool {
@@ -297,7 +320,28 @@ pub fn tail(log: Option<&Path>) -> String {
     format!("; the end of {}:\n    {last}", log.display())
 }
 
-/// Every process but this one whose environment has the mark, zombies aside.
+/// A process for a message: its id and, where it can be had, its command line.
+#[must_use]
+pub fn describe(pid: u32) -> String {
+    let of_proc =
+        fs::read(format!("/proc/{pid}/cmdline")).map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    let line = of_proc.or_else(|_| {
+        let output = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output()?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    match line.as_deref().unwrap_or_default().trim() {
+        "" => format!("process {pid}"),
+        line => format!("process {pid} ({line})"),
+    }
+}
+
+/// Whether a process is there.
+#[must_use]
+pub fn exists(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+/// Every process whose environment has the mark, zombies aside.
 fn marked(mark: &str) -> BTreeSet<Pid> {
     let prefix = format!("{MARK}=");
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -324,8 +368,17 @@ mod tests {
         shell
     }
 
-    fn log(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("latchkey-xtask-{}-{name}.log", std::process::id()))
+    /// A file of a test, removed at its end.
+    struct Log(PathBuf);
+
+    fn log(name: &str) -> Log {
+        Log(std::env::temp_dir().join(format!("latchkey-xtask-{}-{name}.log", std::process::id())))
+    }
+
+    impl Drop for Log {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 
     #[test]
@@ -333,9 +386,9 @@ mod tests {
         let log = log("family");
         // A grandchild in a session of its own whose parent ends at once, and one that ignores requests.
         let script = "setsid sh -c 'sleep 300 & echo $!' & sh -c 'trap \"\" TERM; sleep 300; sleep 300' & sleep 300";
-        let mut child = Supervised::start("family", shell(script), &log).unwrap();
+        let mut child = Supervised::start("family", shell(script), &log.0).unwrap();
         child
-            .wait_until(Duration::from_secs(10), || fs::read_to_string(&log).is_ok_and(|text| text.contains('\n')))
+            .wait_until(Duration::from_secs(10), || fs::read_to_string(&log.0).is_ok_and(|text| text.contains('\n')))
             .unwrap();
         let mark = child.mark.clone();
         assert!(marked(&mark).len() >= 4, "{:?}", marked(&mark));
@@ -345,7 +398,8 @@ mod tests {
 
     #[test]
     fn a_stopped_child_ends_too() {
-        let child = Supervised::start("stopped", shell("sleep 300"), &log("stopped")).unwrap();
+        let log = log("stopped");
+        let child = Supervised::start("stopped", shell("sleep 300"), &log.0).unwrap();
         let mark = child.mark.clone();
         child.signal(Signal::SIGSTOP);
         drop(child);
@@ -355,7 +409,7 @@ mod tests {
     #[test]
     fn a_crash_is_noticed_with_the_end_of_its_log() {
         let log = log("crash");
-        let mut child = Supervised::start("crash", shell("echo the reason; exit 3"), &log).unwrap();
+        let mut child = Supervised::start("crash", shell("echo the reason; exit 3"), &log.0).unwrap();
         let error = child.wait_until(Duration::from_secs(10), || false).unwrap_err().to_string();
         assert!(error.contains("crash failed with exit status: 3") && error.contains("the reason"), "{error}");
     }

@@ -181,6 +181,8 @@ impl Stack {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(FIRST_REQUEST))
+            // What is on this machine is behind no proxy.
+            .proxy(None)
             .build()
             .into();
         let base_url = self.base_url();

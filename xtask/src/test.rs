@@ -1,8 +1,10 @@
 //! `cargo xtask test`: all tests, on real parts started for them.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use crate::install::{InstallError, Tools};
+use crate::lock::{Lock, LockError};
 use crate::process::{self, ProcessError, command};
 use crate::stack::{self, Stack, StackError};
 use crate::up;
@@ -11,6 +13,9 @@ use crate::{progress, workspace};
 /// The tests did not pass, or could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
+    /// Tests run already.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
@@ -22,11 +27,14 @@ pub enum TestError {
     Stack(#[from] StackError),
 }
 
-/// Builds, starts a stack of its own on free ports, runs `cargo test` with `arguments`, and ends the stack.
+/// Builds, starts a stack of its own on free ports, runs `cargo test` with `arguments`, and ends the stack. The exit code is
+/// that of `cargo test`.
 ///
 /// # Errors
-/// A test fails, or the tests cannot be run.
-pub fn run(arguments: &[OsString]) -> Result<(), TestError> {
+/// The tests cannot be run.
+pub fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
+    process::listen_to_signals()?;
+    let _lock = Lock::take(&workspace::local().join("test"))?;
     let tools = Tools::find_or_install()?;
     up::build()?;
     let step = progress::step("building the tests");
@@ -35,7 +43,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), TestError> {
     process::run("cargo test --no-run", build)?;
     step.done();
 
-    let stack = Stack::start(&tools, &stack::Options::for_test("e2e"))?;
+    let mut stack = Stack::start(&tools, &stack::Options::for_test("e2e"))?;
     let step = progress::step("testing");
     let mut tests = command("cargo");
     tests
@@ -48,10 +56,19 @@ pub fn run(arguments: &[OsString]) -> Result<(), TestError> {
         .env("LATCHKEY_INVOKE_URL", stack.invoke_url())
         .env("LATCHKEY_FUNCTIONS_LOG", stack.functions_log())
         .env("LATCHKEY_GATEWAY_LOG", stack.gateway_log());
-    let result = process::run("cargo test", tests);
-    match &result {
-        Ok(()) => step.done(),
-        Err(_) => step.failed(),
+    match process::run("cargo test", tests) {
+        Ok(()) => {
+            step.done();
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ProcessError::Failed { status, .. }) => {
+            step.failed();
+            // The reason may be that a part of the stack is gone; a test cannot know.
+            if let Err(error) = stack.must_run() {
+                progress::failure(&error);
+            }
+            Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(result?)
 }

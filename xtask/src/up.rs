@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::dynamodb_local::Storage;
 use crate::install::{InstallError, Tools};
+use crate::lock::{Lock, LockError};
 use crate::port::{self, PortError};
 use crate::process::{self, ProcessError};
 use crate::stack::{self, Stack, StackError};
@@ -17,7 +18,7 @@ use crate::{progress, workspace};
 #[derive(Args, Debug)]
 pub struct Options {
     /// The port of the API
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Begin with empty tables and new keys
     #[arg(long)]
@@ -30,12 +31,18 @@ pub enum UpError {
     /// The port.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// It runs already.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
-    /// A process.
+    /// The build, or the handling of signals.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A part ended by itself.
+    #[error("everything was stopped, because a part ended; `cargo xtask up` starts it again")]
+    PartEnded(#[source] ProcessError),
     /// The stack.
     #[error("Latchkey could not be started")]
     Stack(#[from] StackError),
@@ -50,9 +57,11 @@ pub enum UpError {
 /// Something does not start, a part ends, or this program was asked to stop.
 pub fn run(options: &Options) -> Result<(), UpError> {
     let started = Instant::now();
-    // Before anything is touched: the port is what two of these would quarrel about.
+    process::listen_to_signals()?;
+    // Before anything is touched: the port and the data are what two of these would quarrel about.
     port::must_be_free(options.port)?;
     let directory = workspace::local().join("up");
+    let _lock = Lock::take(&directory)?;
     if options.fresh && directory.exists() {
         fs::remove_dir_all(&directory).map_err(|error| UpError::Remove(directory.clone(), error))?;
     }
@@ -69,7 +78,7 @@ pub fn run(options: &Options) -> Result<(), UpError> {
     )?;
     announce(&stack, started.elapsed());
     loop {
-        stack.must_run()?;
+        stack.must_run().map_err(UpError::PartEnded)?;
         if process::pause(Duration::from_millis(200)).is_err() {
             let step = progress::step("stopping");
             drop(stack);
