@@ -11,10 +11,10 @@ use shared::keys::KeyPurpose;
 use shared::keys::generation::generate;
 use shared::keys::sealing::Sealer;
 use shared::session::{self, IDLE_LIFETIME_SECONDS};
-use shared::store::{StoreError, client};
 use shared::store::denylist::Revocation;
 use shared::store::sessions::Session;
 use shared::store::users::{User, UserStatus};
+use shared::store::{StoreError, client};
 use shared::username::Username;
 use tables::Tables;
 
