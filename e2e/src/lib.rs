@@ -81,6 +81,7 @@ impl Client {
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
             .max_redirects(0)
+            .proxy(None)
             .build()
             .into();
         Self { agent, base_url: base_url.trim_end_matches('/').to_owned() }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::install::{self, InstallError};
 use crate::process::{self, ProcessError, command};
-use crate::{progress, workspace};
+use crate::{progress, stack, workspace};
 
 /// Not everything is in order.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ enum Finding {
     /// What the command said, or that it could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The template names no functions that could be built.
+    #[error("template.yaml cannot be used")]
+    Template(#[source] sam_template::Error),
     /// A function that must not reach AWS could.
     #[error("the package `protected` depends on {0}")]
     SdkInProtected(String),
@@ -37,9 +40,10 @@ enum Finding {
 
 type Check = fn() -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("format", format),
     ("lints", lints),
+    ("every function by itself, as SAM builds it", functions_alone),
     ("documentation", documentation),
     ("licences, bans and sources of dependencies", licences),
     ("unused dependencies", unused_dependencies),
@@ -91,6 +95,15 @@ fn format() -> Result<(), Finding> {
 
 fn lints() -> Result<(), Finding> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
+}
+
+/// Built together, packages lend each other features of dependencies; what is deployed is built alone.
+fn functions_alone() -> Result<(), Finding> {
+    let template = stack::template("check", "").map_err(Finding::Template)?;
+    for function in template.functions().map_err(Finding::Template)? {
+        cargo(&["check", "--package", &function.binary], &[])?;
+    }
+    Ok(())
 }
 
 fn documentation() -> Result<(), Finding> {

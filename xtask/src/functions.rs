@@ -69,7 +69,7 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts `cargo lambda watch`; it starts a function when the function is first called.
+    /// Starts `cargo lambda watch`, on `port` if that is free; it starts a function when the function is first called.
     ///
     /// # Errors
     /// It does not start.
@@ -77,12 +77,16 @@ impl Functions {
         tools: &Tools,
         template: &Template,
         dynamodb_endpoint: &str,
+        port: Option<u16>,
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
         write_environments(template, &environments)?;
         let runner_program = workspace::binary("xtask");
-        let port = port::free()?;
+        let port = match port.filter(|port| port::must_be_free(*port).is_ok()) {
+            Some(port) => port,
+            None => port::free()?,
+        };
         let mut watch = command(&tools.cargo_lambda);
         // No --timeout: it would also end the wait of an idle function for its next event, and the function with it. The
         // gateway has the limits of time.
@@ -102,6 +106,12 @@ impl Functions {
     #[must_use]
     pub fn invoke_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of the Lambda Invoke API.
+    #[must_use]
+    pub fn invoke_port(&self) -> u16 {
+        self.port
     }
 
     /// The log of all functions.

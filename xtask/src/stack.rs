@@ -67,6 +67,8 @@ pub struct Options {
     pub name: String,
     /// The port of the gateway; any free one if none is given.
     pub port: Option<u16>,
+    /// The port of the Lambda Invoke API, if it is free; any free one otherwise.
+    pub invoke_port: Option<u16>,
     /// Where DynamoDB Local keeps its data.
     pub storage: Storage,
     /// Where logs and the like of this run go.
@@ -78,7 +80,7 @@ impl Options {
     #[must_use]
     pub fn for_test(name: &str) -> Self {
         let directory = workspace::local().join("test").join(name);
-        Self { name: name.to_owned(), port: None, storage: Storage::Memory, directory }
+        Self { name: name.to_owned(), port: None, invoke_port: None, storage: Storage::Memory, directory }
     }
 }
 
@@ -120,7 +122,7 @@ impl Stack {
         step.done();
 
         let step = progress::step("starting the functions and the gateway");
-        let functions = Functions::start(tools, &template, &dynamodb.endpoint(), directory)?;
+        let functions = Functions::start(tools, &template, &dynamodb.endpoint(), options.invoke_port, directory)?;
         let gateway = Gateway::start(&options.name, &functions.invoke_url(), port, directory)?;
         step.done();
 
@@ -141,6 +143,12 @@ impl Stack {
     #[must_use]
     pub fn invoke_url(&self) -> String {
         self.functions.invoke_url()
+    }
+
+    /// The port of the Lambda Invoke API.
+    #[must_use]
+    pub fn invoke_port(&self) -> u16 {
+        self.functions.invoke_port()
     }
 
     /// The log of all functions.

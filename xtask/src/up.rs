@@ -1,7 +1,9 @@
 //! `cargo xtask up`: Latchkey on this machine, until Ctrl-C.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,6 +15,9 @@ use crate::port::{self, PortError};
 use crate::process::{self, ProcessError};
 use crate::stack::{self, Stack, StackError};
 use crate::{progress, workspace};
+
+/// Where `cargo lambda invoke` looks by itself.
+const INVOKE_PORT: u16 = 9000;
 
 /// What `up` is to do.
 #[derive(Args, Debug)]
@@ -46,9 +51,12 @@ pub enum UpError {
     /// The stack.
     #[error("Latchkey could not be started")]
     Stack(#[from] StackError),
+    /// The environment for the operator's command.
+    #[error("{0} could not be written")]
+    Environment(PathBuf, #[source] io::Error),
     /// What was there before could not be removed.
     #[error("{0} could not be removed")]
-    Remove(PathBuf, #[source] std::io::Error),
+    Remove(PathBuf, #[source] io::Error),
 }
 
 /// Starts everything, says where it is, and waits.
@@ -72,11 +80,14 @@ pub fn run(options: &Options) -> Result<(), UpError> {
         &stack::Options {
             name: "latchkey".to_owned(),
             port: Some(options.port),
+            invoke_port: Some(INVOKE_PORT),
             storage: Storage::Disk(directory.join("dynamodb")),
-            directory,
+            directory: directory.clone(),
         },
     )?;
-    announce(&stack, started.elapsed());
+    let environment = directory.join("latchkey.env");
+    write_environment(&stack, &environment).map_err(|error| UpError::Environment(environment.clone(), error))?;
+    announce(&stack, &tools, &environment, started.elapsed());
     loop {
         stack.must_run().map_err(UpError::PartEnded)?;
         if process::pause(Duration::from_millis(200)).is_err() {
@@ -101,9 +112,21 @@ pub fn build() -> Result<(), ProcessError> {
     Ok(())
 }
 
-fn announce(stack: &Stack, elapsed: Duration) {
+/// What the operator's command needs to work on this stack, for a shell to read: by this user alone, because one of the
+/// variables is a key.
+fn write_environment(stack: &Stack, file: &Path) -> io::Result<()> {
+    let mut output = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    for (name, value) in stack.command_environment() {
+        writeln!(output, "export {name}='{value}'")?;
+    }
+    Ok(())
+}
+
+fn announce(stack: &Stack, tools: &Tools, environment: &Path, elapsed: Duration) {
     let url = stack.base_url();
     let seconds = elapsed.as_secs_f64();
+    let in_checkout = |path: &Path| path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string();
+    let cargo_lambda = in_checkout(&tools.cargo_lambda);
     progress::say(&format!("\nready after {seconds:.1} s: {url}\n"));
     progress::warn("Demo users, for this machine only: alice / password (role user), admin / password (role admin)");
     progress::say(&format!(
@@ -114,11 +137,16 @@ Try it:
   curl -i -X POST {url}/logout -H \"Authorization: Bearer $TOKEN\"
 
 Keys    {url}/.well-known/jwks.json
-Logs    {}   functions
-        {}   requests
+Users   . {} && {} user add NAME
+Events  {cargo_lambda} lambda invoke login --data-file events/login-ok.json --invoke-address 127.0.0.1 --invoke-port {}
+Logs    {}  (functions)
+        {}  (requests)
 
 Ctrl-C ends it.",
-        stack.functions_log().display(),
-        stack.gateway_log().display(),
+        in_checkout(environment),
+        in_checkout(&workspace::binary("latchkey")),
+        stack.invoke_port(),
+        in_checkout(stack.functions_log()),
+        in_checkout(stack.gateway_log()),
     ));
 }
