@@ -126,6 +126,15 @@ async fn a_session_is_read_as_added_and_added_once() {
 }
 
 #[tokio::test]
+async fn warming_up_changes_nothing() {
+    let tables = Tables::create("session-warm-up").await;
+    tables.sessions().add(&session("s")).await.unwrap();
+    tables.sessions().warm_up().await.unwrap();
+    assert_eq!(tables.sessions().find("s").await.unwrap(), Some(session("s")));
+    assert_eq!(tables.sessions().find("warm-up").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn ending_a_session_denies_its_tokens_and_can_be_repeated() {
     let tables = Tables::create("session-end").await;
     let (sessions, denylist) = (tables.sessions(), tables.denylist());

@@ -14,6 +14,10 @@ use handler::Logout;
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_CRATE_NAME"));
     let logout = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    // The init phase has a full CPU: connect there. If it fails, the first request tries again.
+    if let Err(error) = logout.sessions.warm_up().await {
+        telemetry::warm_up_failed(&error);
+    }
     shared::http::serve::run("logout", |request| logout.handle(request)).await
 }
 

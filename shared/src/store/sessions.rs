@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 
 use super::StoreError;
@@ -98,6 +99,31 @@ impl SessionsTable {
             .await
             .map_err(|error| StoreError::call("reading a session", error))?;
         answer.item.as_ref().map(|attributes| session(&Item { table: TABLE, attributes })).transpose()
+    }
+
+    /// Opens the connection, with a call that the policy of functions that end sessions allows: it would delete a session
+    /// that no session is called.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn warm_up(&self) -> Result<(), StoreError> {
+        let answer = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .key("sid", string("warm-up"))
+            .condition_expression("attribute_exists(sid)")
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(StoreError::call("opening the connection", error)),
+        }
     }
 
     /// Ends a session and denies its access tokens, both or neither. Ending a session that has ended is no error.
