@@ -161,6 +161,25 @@ mod tests {
     }
 
     #[test]
+    fn no_character_of_a_path_or_a_query_makes_it_panic() {
+        for character in (0..0x250).filter_map(char::from_u32).chain(['\u{202e}', '\u{feff}', '\u{10ffff}']) {
+            for text in
+                [format!("{character}"), format!("a{character}b"), format!("%{character}"), format!("@{character}:9")]
+            {
+                for (path, query) in [
+                    (format!("/{text}"), String::new()),
+                    (format!("/{text}?{text}"), text.clone()),
+                    (text.clone(), text),
+                ] {
+                    if let Ok(event) = read_json(&event(&path, &query, &json!({}))) {
+                        let _: Request = LambdaRequest::ApiGatewayV2(event).into();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn other_events_are_an_error_and_no_panic() {
         for event in
             [json!(null), json!([]), json!("text"), json!({}), json!({ "Records": [] }), json!({ "requestContext": 1 })]
