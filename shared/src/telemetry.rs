@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::panic;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -73,9 +74,17 @@ pub fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The function cannot start: its environment is wrong.
-pub fn start_failed(error: &(dyn Error + 'static)) {
-    tracing::error!(event = "start", outcome = "failed", error = chain(error), "the function cannot start");
+/// How the process ends. A function only ends by itself when it cannot start or Lambda is gone; the log says why, once.
+#[must_use]
+pub fn exit_code(result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = chain(error.as_ref());
+            tracing::error!(event = "start", outcome = "failed", error, "the function cannot run");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The store did not answer while the function started. It starts all the same, and the first request tries again.

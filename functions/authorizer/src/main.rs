@@ -3,6 +3,8 @@
 mod event;
 mod handler;
 
+use std::process::ExitCode;
+
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use shared::authorization::AccessTokenAuthorizer;
@@ -17,9 +19,13 @@ use tracing::Instrument as _;
 use handler::Authorizer;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> ExitCode {
     telemetry::init(env!("CARGO_CRATE_NAME"));
-    let authorizer = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    telemetry::exit_code(run().await)
+}
+
+async fn run() -> Result<(), lambda_runtime::Error> {
+    let authorizer = wire().await?;
     // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
     if let Err(error) = authorizer.tokens.warm_up(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);

@@ -2,6 +2,8 @@
 
 mod handler;
 
+use std::process::ExitCode;
+
 use aws_lc_rs::rand::SystemRandom;
 use shared::config::{self, TokenParties};
 use shared::keys::active::ActiveKeyCache;
@@ -17,9 +19,13 @@ use shared::token::issuer::Issuer;
 use handler::Login;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> ExitCode {
     telemetry::init(env!("CARGO_CRATE_NAME"));
-    let login = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    telemetry::exit_code(run().await)
+}
+
+async fn run() -> Result<(), lambda_runtime::Error> {
+    let login = wire().await?;
     // The init phase has a full CPU: connect, read and open the keys there. If it fails, the first request tries again.
     if let Err(error) = login.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);

@@ -2,6 +2,8 @@
 
 mod handler;
 
+use std::process::ExitCode;
+
 use shared::config;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
@@ -11,9 +13,13 @@ use shared::telemetry;
 use handler::Logout;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> ExitCode {
     telemetry::init(env!("CARGO_CRATE_NAME"));
-    let logout = wire().await.inspect_err(|error| telemetry::start_failed(error.as_ref()))?;
+    telemetry::exit_code(run().await)
+}
+
+async fn run() -> Result<(), lambda_runtime::Error> {
+    let logout = wire().await?;
     // The init phase has a full CPU: connect there. If it fails, the first request tries again.
     if let Err(error) = logout.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);

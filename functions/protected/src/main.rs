@@ -4,8 +4,12 @@
 
 mod handler;
 
+use std::process::ExitCode;
+
+use shared::telemetry;
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
-    shared::http::serve::run("read_resource", async |request| handler::handle(&request)).await
+async fn main() -> ExitCode {
+    telemetry::init(env!("CARGO_CRATE_NAME"));
+    telemetry::exit_code(shared::http::serve::run("read_resource", async |request| handler::handle(&request)).await)
 }

@@ -1,0 +1,47 @@
+//! A function whose environment is wrong does not start, and says in one line of its log which variable it is.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// Starts a function with these variables and no others; it must fail. Gives the error of its one line of log.
+fn error_of(function: &str, variables: &[(&str, &str)]) -> Value {
+    let binary = xtask::workspace::binary(function);
+    let output = Command::new(binary).env_clear().envs(variables.iter().copied()).output().unwrap();
+    assert!(!output.status.success(), "{function} started");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "the log is standard output alone");
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&line["event"], &line["outcome"]), (&json!("start"), &json!("failed")), "{line}");
+    line["error"].clone()
+}
+
+#[test]
+fn a_missing_variable_is_named() {
+    for (function, variable) in [
+        ("login", "LATCHKEY_AUDIENCE"),
+        ("logout", "SESSIONS_TABLE_NAME"),
+        ("authorizer", "LATCHKEY_AUDIENCE"),
+        ("discovery", "SIGNING_KEYS_TABLE_NAME"),
+    ] {
+        let error = error_of(function, &[]);
+        let start = format!("the environment variable {variable} is not set");
+        assert!(error.as_str().unwrap().starts_with(&start), "{function}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_named_and_its_value_is_not() {
+    let good = [("LATCHKEY_AUDIENCE", "latchkey"), ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "900")];
+    for (name, value) in [
+        ("LATCHKEY_ISSUER", "http://issuer.example"),
+        ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "59"),
+        ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "3601"),
+        ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "soon"),
+        ("LATCHKEY_SEALING_KEY", "a key that is too short"),
+    ] {
+        let error = error_of("login", &[&good[..], &[(name, value)]].concat());
+        let error = error.as_str().unwrap();
+        assert!(error.contains(name) && !error.contains(value), "{error}");
+    }
+}
