@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha512};
 
 use crate::lock::{Lock, LockError};
@@ -37,6 +37,9 @@ const DYNAMODB_LOCAL_VERSION: &str = "2.9.30";
 /// SHA-512 of the package's archive, in base64: what the registry published when this version was chosen.
 const DYNAMODB_LOCAL_SHA512: &str =
     "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
+
+/// The oldest Node.js that the OAuth client of the tests runs on.
+const NODE_MINIMUM: &[u32] = &[20];
 
 /// A file that is written last: what is beside it is whole.
 const COMPLETE: &str = ".complete";
@@ -73,6 +76,15 @@ pub enum InstallError {
         package: &'static str,
         /// Its version.
         version: &'static str,
+        /// Why.
+        #[source]
+        source: ProcessError,
+    },
+    /// The packages that a lock file names could not be installed.
+    #[error("what {} names could not be installed; installing needs a network, once", .lock_file.display())]
+    InstallLocked {
+        /// The lock file.
+        lock_file: PathBuf,
         /// Why.
         #[source]
         source: ProcessError,
@@ -269,6 +281,54 @@ fn dynamodb_local() -> Result<PathBuf, InstallError> {
     complete(&directory)?;
     step.done();
     Ok(emulator)
+}
+
+/// The directory whose `node_modules` has what the OAuth client of the tests is made of. npm checks the packages against the
+/// hashes in the lock file.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn oauth_client() -> Result<PathBuf, InstallError> {
+    // Unlike DynamoDB Local, it needs Node.js also when it is installed.
+    if version_of(Path::new("node"), &["--version"]).is_none_or(|version| version.as_slice() < NODE_MINIMUM) {
+        return Err(InstallError::Missing { program: "Node.js 20", remedy: "install Node.js 20 or newer with npm" });
+    }
+    let source = workspace::root().join("e2e/oauth-client");
+    let lock_file = source.join("package-lock.json");
+    let locked = fs::read(&lock_file).map_err(|error| InstallError::Io(lock_file.clone(), error))?;
+    // Another lock file is another installation.
+    let directory = tools().join(format!("oauth-client-{}", short_hash(&locked)));
+    if is_complete(&directory) {
+        return Ok(directory);
+    }
+    let step = progress::step("installing the OAuth client of the tests");
+    if version_of(Path::new("npm"), &["--version"]).is_none() {
+        return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
+    }
+    let _lock = Lock::wait_for(&tools())?;
+    // Whoever was waited for may have installed it.
+    if is_complete(&directory) {
+        step.done();
+        return Ok(directory);
+    }
+    remove(&directory)?;
+    fs::create_dir_all(&directory).map_err(|error| InstallError::Io(directory.clone(), error))?;
+    for name in ["package.json", "package-lock.json"] {
+        let copy = directory.join(name);
+        fs::copy(source.join(name), &copy).map_err(|error| InstallError::Io(copy, error))?;
+    }
+    let mut npm = command("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&directory);
+    run_logged("npm ci", npm, &workspace::local().join("logs/install-oauth-client-npm.log"))
+        .map_err(|source| InstallError::InstallLocked { lock_file, source })?;
+    complete(&directory)?;
+    step.done();
+    Ok(directory)
+}
+
+/// Enough of a hash to tell the versions of a file apart.
+fn short_hash(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha512::digest(bytes)[..9])
 }
 
 fn check_integrity(archive: &Path, package: &'static str, expected: &'static str) -> Result<(), InstallError> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::install::{InstallError, Tools};
+use crate::install::{self, InstallError, Tools};
 use crate::lock::{Lock, LockError};
 use crate::process::{self, ProcessError, command};
 use crate::stack::{self, Stack, StackError};
@@ -36,6 +36,7 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
     process::listen_to_signals()?;
     let _lock = Lock::take(&workspace::local().join("test"))?;
     let tools = Tools::find_or_install()?;
+    let oauth_client = install::oauth_client()?;
     up::build()?;
     let step = progress::step("building the tests");
     let mut build = command("cargo");
@@ -55,7 +56,8 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
         .env("LATCHKEY_BASE_URL", stack.base_url())
         .env("LATCHKEY_INVOKE_URL", stack.invoke_url())
         .env("LATCHKEY_FUNCTIONS_LOG", stack.functions_log())
-        .env("LATCHKEY_GATEWAY_LOG", stack.gateway_log());
+        .env("LATCHKEY_GATEWAY_LOG", stack.gateway_log())
+        .env("LATCHKEY_OAUTH_CLIENT", oauth_client);
     match process::run("cargo test", tests) {
         Ok(()) => {
             step.done();
