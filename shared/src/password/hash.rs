@@ -1,6 +1,7 @@
 //! Argon2id, stored as PHC strings.
 //!
-//! The parameters are one constant. A hash made with others still verifies, because a PHC string carries its own.
+//! The parameters are one constant. A hash made with others, or by another scheme ([`super::stored`]), still verifies, because
+//! it carries its own; [`Hasher::needs_rehash`] tells it.
 //! A hash is computed for an unknown user too, with [`Hasher::absent_user`], so that time tells nobody which names exist.
 
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Password;
+use super::stored::{self, Argon2Hash, StoredHash};
 use crate::random::{self, Random, RandomError};
 
 /// Memory in KiB. OWASP's Password Storage Cheat Sheet (2026): m=19 MiB, t=2, p=1 is the least; on one full Lambda CPU
@@ -22,18 +24,19 @@ pub const PARALLELISM: u32 = 1;
 const OUTPUT_BYTES: usize = 32;
 /// Bytes of salt; RFC 9106 §4 recommends 16.
 const SALT_BYTES: usize = 16;
-/// A stored hash asking for more memory than this is refused, not computed: it would take the function down.
-const MAX_STORED_MEMORY_KIB: u32 = 256 * 1024;
 
 /// A hash could not be made or not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// What is stored for the user is no Argon2 hash that can be computed here.
+    /// What is stored for the user is no hash.
     #[error("the stored password hash cannot be read")]
     Unreadable(#[source] argon2::password_hash::phc::Error),
     /// The stored parameters are outside of what is computed here, or the algorithm is another.
     #[error("the stored password hash has an algorithm or parameters that are not accepted")]
     Unsupported,
+    /// What looks like a hash of bcrypt is none.
+    #[error("the stored bcrypt hash cannot be read")]
+    Bcrypt(#[source] bcrypt::BcryptError),
     /// Argon2 refused its input.
     #[error("the password could not be hashed")]
     Argon2(#[source] argon2::Error),
@@ -77,19 +80,41 @@ impl Hasher {
     /// # Errors
     /// `stored` is no hash that can be computed here.
     pub fn verify(&self, password: &Password, stored: &str) -> Result<bool, HashError> {
-        let stored = PasswordHash::new(stored)?;
-        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(|_| HashError::Unsupported)?;
-        let version = match stored.version {
-            None => Version::V0x13,
-            Some(version) => Version::try_from(version).map_err(|_| HashError::Unsupported)?,
-        };
-        let params = Params::try_from(&stored).map_err(|_| HashError::Unsupported)?;
-        if params.m_cost() > MAX_STORED_MEMORY_KIB {
-            return Err(HashError::Unsupported);
+        // `Output` and bcrypt compare in constant time.
+        match StoredHash::parse(stored)? {
+            StoredHash::Argon2(Argon2Hash { algorithm, version, params, salt, output }) => {
+                Ok(self.compute(password, &salt, algorithm, version, &params, output.len())? == output)
+            }
+            StoredHash::Bcrypt(stored) => stored::verify_bcrypt(password, &stored),
+            StoredHash::Scrypt { params, salt, output } => {
+                Ok(stored::compute_scrypt(password, &params, &salt, output.len())? == output)
+            }
+            StoredHash::Pbkdf2 { digest, iterations, salt, output } => {
+                Ok(stored::compute_pbkdf2(password, digest, iterations, &salt, output.len())? == output)
+            }
         }
-        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else { return Err(HashError::Unsupported) };
-        // `Output` compares in constant time.
-        Ok(self.compute(password, &salt, algorithm, version, &params, expected.len())? == expected)
+    }
+
+    /// Whether a hash is not made as [`Hasher::hash`] makes them: of another scheme, with other parameters, or unreadable.
+    #[must_use]
+    pub fn needs_rehash(&self, stored: &str) -> bool {
+        let (Ok(StoredHash::Argon2(hash)), Ok(current)) = (StoredHash::parse(stored), current_params()) else {
+            return true;
+        };
+        hash.algorithm != Algorithm::Argon2id
+            || hash.version != Version::V0x13
+            || (hash.params.m_cost(), hash.params.t_cost(), hash.params.p_cost())
+                != (current.m_cost(), current.t_cost(), current.p_cost())
+            || hash.output.len() != OUTPUT_BYTES
+            || hash.salt.len() < SALT_BYTES
+    }
+
+    /// Makes sure that a hash from elsewhere is one that [`Hasher::verify`] can compute. Nothing is computed.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn check_importable(stored: &str) -> Result<(), HashError> {
+        StoredHash::parse(stored).map(|_| ())
     }
 
     /// Spends what [`Hasher::verify`] spends on a current hash, and finds no match: for a user that does not exist.
@@ -193,6 +218,104 @@ mod tests {
             "$md5$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             assert!(hasher.verify(&password("x"), stored).is_err(), "{stored:?}");
+        }
+    }
+
+    /// Each made elsewhere, from `correct horse battery staple`.
+    const FOREIGN: [(&str, &str); 7] = [
+        ("bcrypt 2a, Python's bcrypt", "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q"),
+        ("bcrypt 2b, Python's bcrypt", "$2b$05$17.ocqo8qtToE1km1jawSe5rbJ1guLHjzIEp0VWTgGCiALxvmm.N2"),
+        ("bcrypt 2y, Python's bcrypt", "$2y$05$m1dyAKh4aiGhD/CIJrRtx.i.uV4/Mo.ULJ18mGIRcoAn72zmkHhge"),
+        (
+            "hashlib.scrypt(n=1024, r=8, p=1, dklen=32)",
+            "$scrypt$ln=10,r=8,p=1$c2l4dGVlbiBieXRlcyEhIQ$4LVKB0kpXb/Ns77HB1VMHZNXPPU+oxjAgyU74Hx49zI",
+        ),
+        (
+            "hashlib.scrypt(n=256, r=4, p=2, dklen=64)",
+            "$scrypt$ln=8,r=4,p=2$c2l4dGVlbiBieXRlcyEhIQ$/We9/34eYz75xVL8uoDpGnwE5M3j0lC3YWvtDdY3CJa8RoJQy0j5HOBzO/M6hyeoYREBph/GCVPzNkeRdFpUMA",
+        ),
+        (
+            "hashlib.pbkdf2_hmac('sha256', 1000, 32)",
+            "$pbkdf2-sha256$i=1000,l=32$c2l4dGVlbiBieXRlcyEhIQ$J0FzJGWuqjXuae6ulJUEyUbotTZMuwI35S4xFOQVBlc",
+        ),
+        (
+            "hashlib.pbkdf2_hmac('sha512', 1000, 64)",
+            "$pbkdf2-sha512$i=1000$c2l4dGVlbiBieXRlcyEhIQ$t2sMwTLw8WoSNauR6mSc9dsVF8AhnEnnDJ8I95pfq+N+fwaLnZwM10GI0AWiiMl9wPW1b1BIxJZNfviCbVLi4Q",
+        ),
+    ];
+
+    #[test]
+    fn hashes_made_elsewhere_verify_their_password_and_no_other() {
+        let hasher = Hasher::new();
+        for (scheme, stored) in FOREIGN {
+            assert!(hasher.verify(&password("correct horse battery staple"), stored).unwrap(), "{scheme}");
+            for other in
+                ["", "correct horse battery stapl", "correct horse battery staple ", "Correct horse battery staple"]
+            {
+                assert!(!hasher.verify(&password(other), stored).unwrap(), "{scheme} {other}");
+            }
+            assert!(Hasher::check_importable(stored).is_ok(), "{scheme}");
+            assert!(hasher.needs_rehash(stored), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn bcrypt_sees_72_bytes_and_a_zero_byte_is_no_end() {
+        let hasher = Hasher::new();
+        // Python's bcrypt, cost 4, of 72 times `a`.
+        let stored = "$2b$04$ue8vIM0PIXMl/WqdCwJ7ceyqzzC4afc.uPhZnuI3WBvE1JJDf4BVC";
+        assert!(hasher.verify(&password(&"a".repeat(72)), stored).unwrap());
+        assert!(hasher.verify(&password(&format!("{}b", "a".repeat(72))), stored).unwrap());
+        assert!(!hasher.verify(&password(&"a".repeat(71)), stored).unwrap());
+        assert!(!hasher.verify(&password(&format!("{}\0", "a".repeat(71))), stored).unwrap());
+    }
+
+    #[test]
+    fn what_is_made_here_needs_no_rehash_and_everything_else_does() {
+        let hasher = Hasher::new();
+        let current = hasher.hash(&password("correct horse"), &SystemRandom::new()).unwrap();
+        assert!(!hasher.needs_rehash(&current));
+        assert!(!hasher.needs_rehash(REFERENCE));
+        for other in [
+            current.replace("m=19456", "m=19457"),
+            current.replace("t=2", "t=3"),
+            current.replace("argon2id", "argon2i"),
+            current.replace("v=19", "v=16"),
+            "no hash".to_owned(),
+        ] {
+            assert!(hasher.needs_rehash(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_hash_that_is_broken_or_greedy_is_an_error_and_no_panic() {
+        let (salt, hash) = ("c2FsdHNhbHRzYWx0c2FsdA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        for stored in [
+            "$2b$".to_owned(),
+            "$2b$04$tooshort".to_owned(),
+            format!("$2b$04${}", "\u{e9}".repeat(26)),
+            FOREIGN[0].1.replace("$2a$", "$2x$"),
+            FOREIGN[0].1.replace("$2a$", "$2$"),
+            FOREIGN[0].1.replace("$05$", "$15$"),
+            FOREIGN[0].1.replace("$05$", "$31$"),
+            FOREIGN[0].1.replace("$05$", "$99$"),
+            FOREIGN[0].1.replace("$05$", "$00$"),
+            format!("$scrypt$ln=14,r=8${salt}${hash}"),
+            format!("$scrypt$ln=0,r=8,p=1${salt}${hash}"),
+            format!("$scrypt$ln=31,r=8,p=1${salt}${hash}"),
+            format!("$scrypt$ln=64,r=8,p=1${salt}${hash}"),
+            format!("$scrypt$ln=14,r=4294967295,p=4294967295${salt}${hash}"),
+            format!("$scrypt$ln=14,r=8,p=1${salt}"),
+            format!("$scrypt$ln=10,r=0,p=1${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=0,l=32${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=4294967295,l=32${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=1000,l=64${salt}${hash}"),
+            format!("$pbkdf2-sha256$l=32${salt}${hash}"),
+            format!("$pbkdf2-sha1$i=1000,l=32${salt}${hash}"),
+            format!("$argon2id$v=19$m=262144,t=1000,p=1${salt}${hash}"),
+        ] {
+            assert!(Hasher::new().verify(&password("x"), &stored).is_err(), "{stored}");
+            assert!(Hasher::check_importable(&stored).is_err(), "{stored}");
         }
     }
 

@@ -1,6 +1,8 @@
-//! Passwords: a type that cannot print one, and the hashing of them.
+//! Passwords: a type that cannot print one, what a new one must be, and the hashing of them.
 
 pub mod hash;
+pub mod policy;
+mod stored;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
