@@ -4,6 +4,8 @@
 //! `template.yaml`; there is no other source of configuration.
 
 use std::env;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use secrecy::SecretString;
 
@@ -112,13 +114,63 @@ impl TokenParties {
 /// # Errors
 /// It is missing, no number, or outside of 60 to 3600.
 pub fn access_token_lifetime_seconds() -> Result<EpochSeconds, ConfigError> {
-    const NAME: &str = "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS";
-    const FORM: &str = "a whole number of seconds from 60 to 3600";
-    required(NAME, FORM)?
+    number_in(
+        "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
+        MIN_ACCESS_TOKEN_LIFETIME_SECONDS..=MAX_ACCESS_TOKEN_LIFETIME_SECONDS,
+        "a whole number of seconds from 60 to 3600",
+    )
+}
+
+/// For how long a refresh token may be presented again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough for a
+/// client whose answer was lost and for a second tab, no longer.
+///
+/// # Errors
+/// It is missing, no number, or more than 60.
+pub fn refresh_grace_seconds() -> Result<EpochSeconds, ConfigError> {
+    number_in("LATCHKEY_REFRESH_GRACE_SECONDS", 0..=60, "a whole number of seconds from 0 to 60")
+}
+
+/// Failed logins, registrations and failed refreshes, each of them, from a source address within an hour before it has to
+/// wait, from `LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS`. Many people may share an address.
+///
+/// # Errors
+/// It is missing, no number, or outside of 1 to 1 000 000.
+pub fn free_attempts_per_address() -> Result<u64, ConfigError> {
+    number_in("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", 1..=1_000_000, "a whole number from 1 to 1000000")
+}
+
+/// Fewest code points of a new password, from `LATCHKEY_MIN_PASSWORD_LENGTH`.
+///
+/// # Errors
+/// It is missing, no number, or outside of 8 to 64.
+pub fn min_password_length() -> Result<usize, ConfigError> {
+    number_in("LATCHKEY_MIN_PASSWORD_LENGTH", 8..=64, "a whole number from 8 to 64")
+}
+
+/// Whether people may register themselves, from `LATCHKEY_REGISTRATION`.
+///
+/// # Errors
+/// It is neither `enabled` nor `disabled`.
+pub fn is_registration_enabled() -> Result<bool, ConfigError> {
+    const NAME: &str = "LATCHKEY_REGISTRATION";
+    const FORM: &str = "`enabled` or `disabled`";
+    match required(NAME, FORM)?.as_str() {
+        "enabled" => Ok(true),
+        "disabled" => Ok(false),
+        _ => Err(ConfigError::Invalid { name: NAME, form: FORM }),
+    }
+}
+
+fn number_in<T: FromStr + PartialOrd>(
+    name: &'static str,
+    range: RangeInclusive<T>,
+    form: &'static str,
+) -> Result<T, ConfigError> {
+    required(name, form)?
         .parse()
         .ok()
-        .filter(|seconds| (MIN_ACCESS_TOKEN_LIFETIME_SECONDS..=MAX_ACCESS_TOKEN_LIFETIME_SECONDS).contains(seconds))
-        .ok_or(ConfigError::Invalid { name: NAME, form: FORM })
+        .filter(|number| range.contains(number))
+        .ok_or(ConfigError::Invalid { name, form })
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Identity {
     pub jti: String,
     /// When the token expires.
     pub exp: EpochSeconds,
+    /// The user's epoch when the token was issued.
+    pub epoch: u64,
 }
 
 impl Identity {

@@ -8,6 +8,8 @@
 //! enum of a module knows nothing of HTTP, which only [`http`] speaks.
 
 #[cfg(feature = "store")]
+pub mod account;
+#[cfg(feature = "store")]
 pub mod authentication;
 #[cfg(feature = "store")]
 pub mod authorization;
@@ -15,6 +17,8 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod identity;
+#[cfg(feature = "store")]
+pub mod introspection;
 #[cfg(feature = "store")]
 pub mod keys;
 #[cfg(feature = "store")]
@@ -26,6 +30,8 @@ pub mod session;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "store")]
+pub mod throttle;
 #[cfg(feature = "store")]
 pub mod token;
 #[cfg(feature = "store")]

@@ -7,6 +7,8 @@ pub mod bearer;
 #[cfg(feature = "http")]
 pub mod error;
 #[cfg(feature = "http")]
+pub mod form;
+#[cfg(feature = "http")]
 pub mod request;
 #[cfg(feature = "http")]
 pub mod response;

@@ -6,6 +6,8 @@ use lambda_http::{Request, RequestExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::error::ApiError;
+use crate::config::TokenParties;
 use crate::identity::Identity;
 
 /// Longest body that is read, in bytes.
@@ -26,6 +28,15 @@ pub enum BodyError {
     /// JSON, but not the object that is asked for. It says which is.
     #[error("The body must be {0}, each of them once and nothing else.")]
     WrongShape(&'static str),
+    /// Not a form, by its media type.
+    #[error("The body must be a form: Content-Type application/x-www-form-urlencoded.")]
+    NotForm,
+    /// A parameter is there twice (RFC 6749 §3.2).
+    #[error("The form has a parameter more than once.")]
+    RepeatedParameter,
+    /// A parameter is not there.
+    #[error("The form needs the parameter `{0}`.")]
+    MissingParameter(&'static str),
 }
 
 /// The context that API Gateway made for this request.
@@ -47,9 +58,41 @@ pub fn route_key(request: &Request) -> Option<&str> {
 /// Who the caller is, by the authorizer's context alone. `None` where there is none, or not a whole one: a route without
 /// its authorizer. No header can stand in for it.
 #[must_use]
-pub fn identity(request: &Request) -> Option<Identity> {
+fn identity(request: &Request) -> Option<Identity> {
     let claims = &context(request)?.authorizer.as_ref()?.fields;
     serde_json::from_value(claims.clone().into_iter().collect()).ok()
+}
+
+/// `iss` of the tokens that this request is about.
+///
+/// # Errors
+/// It is neither configured nor known from the request.
+pub fn issuer(request: &Request, parties: &TokenParties) -> Result<String, ApiError> {
+    let domain_name = context(request).and_then(|context| context.domain_name.as_deref());
+    parties.issuer(domain_name).ok_or(ApiError::NoIssuer)
+}
+
+/// Where the request came from.
+#[cfg(feature = "store")]
+#[must_use]
+pub fn origin(request: &Request) -> crate::session::Origin {
+    let context = context(request);
+    crate::session::Origin {
+        source_address: context.and_then(|context| context.http.source_ip.clone()),
+        user_agent: context.and_then(|context| context.http.user_agent.clone()),
+    }
+}
+
+/// The caller, who must be known. What is logged for the request says who it was.
+///
+/// # Errors
+/// The route has no authorizer, or its context is not ours.
+pub fn caller(request: &Request) -> Result<Identity, ApiError> {
+    let caller = identity(request).ok_or(ApiError::Unauthenticated)?;
+    let span = tracing::Span::current();
+    span.record("sub", &caller.sub);
+    span.record("sid", &caller.sid);
+    Ok(caller)
 }
 
 /// Reads the body as JSON into a type that accepts nothing else. `shape` says what it must be, for the error.

@@ -19,6 +19,24 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>
     Ok(response)
 }
 
+/// The answer that hands out tokens (RFC 6749 §5.1).
+///
+/// # Errors
+/// It cannot be written as JSON.
+#[cfg(feature = "store")]
+pub fn tokens(tokens: &crate::session::Tokens) -> Result<Response<Body>, ApiError> {
+    use secrecy::ExposeSecret as _;
+    json(
+        StatusCode::OK,
+        &serde_json::json!({
+            "access_token": tokens.access_token.expose_secret(),
+            "token_type": "Bearer",
+            "expires_in": tokens.expires_in,
+            "refresh_token": tokens.refresh_token.expose_secret(),
+        }),
+    )
+}
+
 /// An answer without a body.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response<Body> {

@@ -12,7 +12,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, Service as _, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use super::request;
 use crate::telemetry;
 
@@ -36,11 +36,12 @@ impl From<EventError> for Diagnostic {
     }
 }
 
-/// Answers events until Lambda ends the environment. `event` names what the function does, in the log.
+/// Answers events until Lambda ends the environment. `event` names what the function does, in the log; a handler that does
+/// several things records another name in the span.
 ///
 /// # Errors
 /// The Runtime API does not answer.
-pub async fn run<H, F>(event: &'static str, handler: H) -> Result<(), lambda_runtime::Error>
+pub async fn run<H, F>(event: &'static str, errors: ErrorBody, handler: H) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
@@ -53,7 +54,7 @@ where
                 tracing::error!(outcome = "failed", reason = "malformed_event", "{error}");
             })?;
             let request = LambdaRequest::ApiGatewayV2(api_event);
-            let service = service_fn(|request: Request| answer(handler, request));
+            let service = service_fn(|request: Request| answer(handler, errors, request));
             Adapter::from(service).call(LambdaEvent::new(request, context)).await
         }
         .instrument(span)
@@ -79,7 +80,7 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     Ok(event)
 }
 
-async fn answer<H, F>(handler: &H, request: Request) -> Result<Response<Body>, EventError>
+async fn answer<H, F>(handler: &H, errors: ErrorBody, request: Request) -> Result<Response<Body>, EventError>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
@@ -98,7 +99,7 @@ where
             response
         }
         Err(error) => {
-            let response = error.to_response();
+            let response = error.to_response(errors);
             let status = response.status().as_u16();
             let (reason, chain) = (error.reason(), telemetry::chain(&error));
             if response.status().is_server_error() {

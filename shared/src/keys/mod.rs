@@ -24,6 +24,14 @@ pub const REREAD_AFTER_SECONDS: EpochSeconds = 60;
 /// whether a key was withdrawn.
 pub const USABLE_FOR_SECONDS: EpochSeconds = 300;
 
+/// Shortest time between two readings for an unknown `kid`, in seconds.
+pub const UNKNOWN_KID_REREAD_SECONDS: EpochSeconds = 10;
+
+/// Whether `since` is `seconds` ago or was never. A clock that was set back counts as long ago.
+fn is_due(since: Option<EpochSeconds>, seconds: EpochSeconds, now: EpochSeconds) -> bool {
+    since.and_then(|since| now.checked_sub(since)).is_none_or(|elapsed| elapsed >= seconds)
+}
+
 /// What a key is for. It is the partition key of the table, so one purpose cannot reach the keys of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPurpose {
@@ -80,4 +88,18 @@ pub struct SealedKey {
     pub record: KeyRecord,
     /// What only functions that sign can open.
     pub sealed_private_key: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_due_at_its_interval_and_after_a_clock_set_back() {
+        assert!(is_due(None, 60, 0));
+        assert!(!is_due(Some(100), 60, 100));
+        assert!(!is_due(Some(100), 60, 159));
+        assert!(is_due(Some(100), 60, 160));
+        assert!(is_due(Some(100), 60, 99));
+    }
 }

@@ -6,13 +6,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ring::KeyRing;
-use super::{KeyPurpose, REREAD_AFTER_SECONDS, USABLE_FOR_SECONDS};
+use super::{KeyPurpose, REREAD_AFTER_SECONDS, UNKNOWN_KID_REREAD_SECONDS, USABLE_FOR_SECONDS, is_due};
 use crate::clock::EpochSeconds;
 use crate::store::StoreError;
 use crate::store::signing_keys::SigningKeysTable;
-
-/// Shortest time between two readings for an unknown `kid`, in seconds.
-pub const UNKNOWN_KID_REREAD_SECONDS: EpochSeconds = 10;
 
 /// The public keys of access tokens.
 pub struct VerificationKeys {
@@ -25,11 +22,6 @@ struct State {
     ring: Arc<KeyRing>,
     loaded_at: Option<EpochSeconds>,
     unknown_kid_at: Option<EpochSeconds>,
-}
-
-/// Whether `since` is `seconds` ago or was never. A clock that was set back counts as long ago.
-fn is_due(since: Option<EpochSeconds>, seconds: EpochSeconds, now: EpochSeconds) -> bool {
-    since.and_then(|since| now.checked_sub(since)).is_none_or(|elapsed| elapsed >= seconds)
 }
 
 impl VerificationKeys {
@@ -101,19 +93,5 @@ impl VerificationKeys {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reading_is_due_at_its_interval_and_after_a_clock_set_back() {
-        assert!(is_due(None, 60, 0));
-        assert!(!is_due(Some(100), 60, 100));
-        assert!(!is_due(Some(100), 60, 159));
-        assert!(is_due(Some(100), 60, 160));
-        assert!(is_due(Some(100), 60, 99));
     }
 }

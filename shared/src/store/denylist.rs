@@ -4,8 +4,10 @@
 //! token it covers can still verify, so one Query from now on returns what still matters, almost always nothing, for one
 //! read unit, and never reads items that DynamoDB has not deleted yet.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::Put;
+use aws_sdk_dynamodb::types::{AttributeValue, Put};
 
 use super::StoreError;
 use super::item::{Item, number, string};
@@ -97,9 +99,7 @@ impl DenylistTable {
         self.client
             .put_item()
             .table_name(&self.name)
-            .item("sub", string(sub))
-            .item("revocation", string(what.sort_key(expires_at)))
-            .item("expires_at", number(expires_at))
+            .set_item(Some(item(sub, what, expires_at)))
             .send()
             .await
             .map_err(|error| StoreError::call("writing to the denylist", error))?;
@@ -110,12 +110,18 @@ impl DenylistTable {
     pub(super) fn put(&self, sub: &str, what: &Revocation, expires_at: EpochSeconds) -> Result<Put, StoreError> {
         Put::builder()
             .table_name(&self.name)
-            .item("sub", string(sub))
-            .item("revocation", string(what.sort_key(expires_at)))
-            .item("expires_at", number(expires_at))
+            .set_item(Some(item(sub, what, expires_at)))
             .build()
             .map_err(|error| StoreError::call("writing to the denylist", error))
     }
+}
+
+fn item(sub: &str, what: &Revocation, expires_at: EpochSeconds) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("sub".to_owned(), string(sub)),
+        ("revocation".to_owned(), string(what.sort_key(expires_at))),
+        ("expires_at".to_owned(), number(expires_at)),
+    ])
 }
 
 #[cfg(test)]

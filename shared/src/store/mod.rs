@@ -6,6 +6,7 @@
 pub mod client;
 pub mod denylist;
 mod item;
+pub mod login_attempts;
 pub mod sessions;
 pub mod signing_keys;
 pub mod users;

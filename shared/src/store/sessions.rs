@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 
 use super::StoreError;
 use super::denylist::{DenylistTable, Revocation};
@@ -13,6 +16,19 @@ use super::item::{Item, number, string};
 use crate::clock::EpochSeconds;
 
 const TABLE: &str = "Sessions";
+/// The index of sessions by `sub` and `created_at`. Neither changes, so a refresh does not write to it.
+const BY_SUB: &str = "BySub";
+
+/// How many sessions of a user are listed at the most: what one BatchGetItem reads.
+pub const MAX_LISTED: i32 = 100;
+/// How often what DynamoDB left out of a batch is asked for.
+const BATCH_ATTEMPTS: usize = 4;
+
+/// How long a session lasts without being used, in seconds: 7 days.
+pub const IDLE_LIFETIME_SECONDS: EpochSeconds = 7 * 24 * 60 * 60;
+
+/// How long a session lasts at the most, in seconds: 30 days.
+pub const ABSOLUTE_LIFETIME_SECONDS: EpochSeconds = 30 * 24 * 60 * 60;
 
 /// A session as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +47,36 @@ pub struct Session {
     pub created_at: EpochSeconds,
     /// When it was last used to get tokens.
     pub refreshed_at: EpochSeconds,
-    /// When it ends unless it is used: the attribute of DynamoDB's time to live. Code compares it too, because DynamoDB
+    /// When it ends for not being used: the attribute of DynamoDB's time to live. Code compares it too, because DynamoDB
     /// deletes late.
     pub expires_at: EpochSeconds,
     /// From which address the login came, as API Gateway saw it.
     pub source_address: Option<String>,
     /// The client's `User-Agent`, shortened.
     pub user_agent: Option<String>,
+}
+
+impl Session {
+    /// When it ends unless it is refreshed, and at the latest.
+    #[must_use]
+    pub fn ends_at(&self) -> EpochSeconds {
+        self.expires_at.min(self.created_at.saturating_add(ABSOLUTE_LIFETIME_SECONDS))
+    }
+
+    /// Whether it is within its idle and its absolute lifetime.
+    #[must_use]
+    pub fn is_live_at(&self, now: EpochSeconds) -> bool {
+        now < self.ends_at()
+    }
+}
+
+/// What became of an attempt to rotate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The session, with the next generation as its current one.
+    Rotated(Session),
+    /// Nothing was written. The session as it is, if there is one.
+    Refused(Option<Session>),
 }
 
 /// The table of sessions.
@@ -54,34 +93,29 @@ impl SessionsTable {
         Self { client, name }
     }
 
-    /// Writes a new session.
+    /// Writes a new session. There is no condition: no two sessions have one id, and a write that the SDK repeats because its
+    /// answer was lost must not fail by itself.
     ///
     /// # Errors
     /// The table did not answer.
     pub async fn add(&self, session: &Session) -> Result<(), StoreError> {
-        let mut item = HashMap::from([
-            ("sid".to_owned(), string(&session.sid)),
-            ("sub".to_owned(), string(&session.sub)),
-            ("username".to_owned(), string(&session.username)),
-            ("epoch".to_owned(), number(session.epoch)),
-            ("generation".to_owned(), number(session.generation)),
-            ("created_at".to_owned(), number(session.created_at)),
-            ("refreshed_at".to_owned(), number(session.refreshed_at)),
-            ("expires_at".to_owned(), number(session.expires_at)),
-        ]);
-        let source_address =
-            session.source_address.as_ref().map(|address| ("source_address".to_owned(), string(address)));
-        let user_agent = session.user_agent.as_ref().map(|agent| ("user_agent".to_owned(), string(agent)));
-        item.extend(source_address.into_iter().chain(user_agent));
         self.client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(sid)")
+            .set_item(Some(attributes(session)))
             .send()
             .await
             .map_err(|error| StoreError::call("writing a session", error))?;
         Ok(())
+    }
+
+    /// The same as a part of a transaction.
+    pub(crate) fn put(&self, session: &Session) -> Result<Put, StoreError> {
+        Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(attributes(session)))
+            .build()
+            .map_err(|error| StoreError::call("writing a session", error))
     }
 
     /// The session with this id, read consistently.
@@ -99,6 +133,113 @@ impl SessionsTable {
             .await
             .map_err(|error| StoreError::call("reading a session", error))?;
         answer.item.as_ref().map(|attributes| session(&Item { table: TABLE, attributes })).transpose()
+    }
+
+    /// Makes the next generation the current one, if `presented` still is it and the session has not expired: one conditional
+    /// write, so that of many at once one succeeds.
+    ///
+    /// The SDK sends a write again when its answer is lost. That write then finds the condition broken by itself, so each
+    /// rotation leaves the id of the call that made it in the item, and a call that finds its own has succeeded.
+    ///
+    /// # Errors
+    /// The table did not answer, or the item is malformed.
+    pub async fn rotate(
+        &self,
+        sid: &str,
+        presented: u64,
+        call_id: &str,
+        now: EpochSeconds,
+    ) -> Result<Rotation, StoreError> {
+        const OPERATION: &str = "rotating a session's refresh token";
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("sid", string(sid))
+            .update_expression(
+                "SET generation = :next, refreshed_at = :now, refreshed_by = :call_id, expires_at = :expires_at",
+            )
+            .condition_expression("generation = :presented AND expires_at > :now AND created_at > :oldest")
+            .expression_attribute_values(":presented", number(presented))
+            .expression_attribute_values(":next", number(presented.saturating_add(1)))
+            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":call_id", string(call_id))
+            .expression_attribute_values(":expires_at", number(now.saturating_add(IDLE_LIFETIME_SECONDS)))
+            .expression_attribute_values(":oldest", number(now.saturating_sub(ABSOLUTE_LIFETIME_SECONDS)))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let attributes = answer.attributes.unwrap_or_default();
+                Ok(Rotation::Rotated(session(&Item { table: TABLE, attributes: &attributes })?))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let Some(attributes) = failed.item() else { return Ok(Rotation::Refused(None)) };
+                    let item = Item { table: TABLE, attributes };
+                    let found = session(&item)?;
+                    let is_own = item.has("refreshed_by") && item.string("refreshed_by")? == call_id;
+                    Ok(if is_own { Rotation::Rotated(found) } else { Rotation::Refused(Some(found)) })
+                }
+                _ => Err(StoreError::call(OPERATION, error)),
+            },
+        }
+    }
+
+    /// The newest sessions of a user, at most [`MAX_LISTED`] of them, newest first, those included that have expired or are
+    /// of an earlier epoch. The index behind it lags by moments; the sessions it names are read consistently, so one that
+    /// has ended is not among them.
+    ///
+    /// # Errors
+    /// The table did not give a whole answer, or an item is malformed.
+    pub async fn of_user(&self, sub: &str) -> Result<Vec<Session>, StoreError> {
+        const OPERATION: &str = "listing a user's sessions";
+        let named = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(BY_SUB)
+            .key_condition_expression("#sub = :sub")
+            .expression_attribute_names("#sub", "sub")
+            .expression_attribute_values(":sub", string(sub))
+            .scan_index_forward(false)
+            .limit(MAX_LISTED)
+            .send()
+            .await
+            .map_err(|error| StoreError::call(OPERATION, error))?;
+        let mut keys = Vec::new();
+        for attributes in named.items() {
+            let sid = Item { table: TABLE, attributes }.string("sid")?;
+            keys.push(HashMap::from([("sid".to_owned(), string(sid))]));
+        }
+        let mut sessions = Vec::new();
+        // What DynamoDB has no capacity for it hands back, to be asked for again.
+        for _ in 0..BATCH_ATTEMPTS {
+            if keys.is_empty() {
+                break;
+            }
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let wanted = wanted.map_err(|error| StoreError::call(OPERATION, error))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, wanted)
+                .send()
+                .await
+                .map_err(|error| StoreError::call(OPERATION, error))?;
+            for attributes in answer.responses().into_iter().flat_map(HashMap::values).flatten() {
+                sessions.push(session(&Item { table: TABLE, attributes })?);
+            }
+            let rest = answer.unprocessed_keys.unwrap_or_default().into_values();
+            keys = rest.flat_map(|rest| rest.keys).collect();
+        }
+        if !keys.is_empty() {
+            return Err(StoreError::call(OPERATION, "DynamoDB did not read all of them"));
+        }
+        sessions.sort_by(|a, b| (b.created_at, &b.sid).cmp(&(a.created_at, &a.sid)));
+        Ok(sessions)
     }
 
     /// Opens the connection, with a call that the policy of functions that end sessions allows: it would delete a session
@@ -152,6 +293,23 @@ impl SessionsTable {
             .map_err(|error| StoreError::call("ending a session", error))?;
         Ok(())
     }
+}
+
+fn attributes(session: &Session) -> HashMap<String, AttributeValue> {
+    let mut attributes = HashMap::from([
+        ("sid".to_owned(), string(&session.sid)),
+        ("sub".to_owned(), string(&session.sub)),
+        ("username".to_owned(), string(&session.username)),
+        ("epoch".to_owned(), number(session.epoch)),
+        ("generation".to_owned(), number(session.generation)),
+        ("created_at".to_owned(), number(session.created_at)),
+        ("refreshed_at".to_owned(), number(session.refreshed_at)),
+        ("expires_at".to_owned(), number(session.expires_at)),
+    ]);
+    let source_address = session.source_address.as_ref().map(|address| ("source_address".to_owned(), string(address)));
+    let user_agent = session.user_agent.as_ref().map(|agent| ("user_agent".to_owned(), string(agent)));
+    attributes.extend(source_address.into_iter().chain(user_agent));
+    attributes
 }
 
 fn session(item: &Item<'_>) -> Result<Session, StoreError> {

@@ -6,7 +6,9 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::StoreError;
@@ -54,6 +56,17 @@ pub struct User {
     pub epoch: u64,
     /// When the user was added.
     pub created_at: EpochSeconds,
+}
+
+/// What else changes when a user's epoch is raised.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Nothing: every session and token so far is dead, that is all.
+    Nothing,
+    /// The user may not log in any more.
+    Disable,
+    /// The password.
+    PasswordHash(&'a SecretString),
 }
 
 /// The table of users.
@@ -104,50 +117,66 @@ impl UsersTable {
             .item("epoch", number(user.epoch))
             .item("created_at", number(user.created_at))
             .condition_expression("attribute_not_exists(username)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::call("adding a user", error)),
+            Err(error) => match error.as_service_error() {
+                // The SDK repeats a write whose answer was lost: then the user found there is this one.
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(failed.item().and_then(|item| item.get("user_id")) == Some(&string(&user.user_id)))
+                }
+                _ => Err(StoreError::call("adding a user", error)),
+            },
         }
     }
 
-    /// Disables a user and denies every access token of the user's so far, both or neither: the epoch is raised, and what
-    /// is older is dead. `false` where the user was changed since it was read; then nothing was done.
+    /// Ends everything the user has: raises the epoch and denies what is older, both or neither, and with it makes `change`
+    /// and adds `session`, which must be of the new epoch. `false` where the user was changed since it was read; then
+    /// nothing was done.
     ///
     /// # Errors
-    /// The tables did not answer.
-    pub async fn disable(
+    /// The tables did not answer. Then it is not known whether it was done.
+    pub async fn raise_epoch(
         &self,
         denylist: &DenylistTable,
         user: &User,
+        change: Change<'_>,
+        session: Option<Put>,
         expires_at: EpochSeconds,
     ) -> Result<bool, StoreError> {
-        const OPERATION: &str = "disabling a user";
+        const OPERATION: &str = "raising a user's epoch";
         let epoch = user.epoch + 1;
-        let disable = Update::builder()
+        let update = Update::builder()
             .table_name(&self.name)
             .key("username", string(&user.username))
-            .update_expression("SET #status = :disabled, epoch = :epoch")
             .condition_expression("user_id = :user_id AND epoch = :old_epoch")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":disabled", string(UserStatus::Disabled.as_str()))
             .expression_attribute_values(":epoch", number(epoch))
             .expression_attribute_values(":user_id", string(&user.user_id))
-            .expression_attribute_values(":old_epoch", number(user.epoch))
-            .build()
-            .map_err(|error| StoreError::call(OPERATION, error))?;
+            .expression_attribute_values(":old_epoch", number(user.epoch));
+        let update = match change {
+            Change::Nothing => update.update_expression("SET epoch = :epoch"),
+            Change::Disable => update
+                .update_expression("SET epoch = :epoch, #status = :disabled")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":disabled", string(UserStatus::Disabled.as_str())),
+            Change::PasswordHash(hash) => update
+                .update_expression("SET epoch = :epoch, password_hash = :hash")
+                .expression_attribute_values(":hash", string(hash.expose_secret())),
+        };
+        let update = update.build().map_err(|error| StoreError::call(OPERATION, error))?;
         let deny = denylist.put(&user.user_id, &Revocation::Epoch(epoch), expires_at)?;
-        let answer = self
+        let transaction = self
             .client
             .transact_write_items()
-            .transact_items(TransactWriteItem::builder().update(disable).build())
-            .transact_items(TransactWriteItem::builder().put(deny).build())
-            .send()
-            .await;
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            .transact_items(TransactWriteItem::builder().put(deny).build());
+        let transaction = match session {
+            Some(session) => transaction.transact_items(TransactWriteItem::builder().put(session).build()),
+            None => transaction,
+        };
+        let answer = transaction.send().await;
         match answer {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
@@ -162,6 +191,83 @@ impl UsersTable {
                 _ => Err(StoreError::call(OPERATION, error)),
             },
         }
+    }
+
+    /// Lets a user log in again. `false` where the user is another or gone; then nothing was done.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn enable(&self, user: &User) -> Result<bool, StoreError> {
+        let update = self
+            .update(user)
+            .update_expression("SET #status = :enabled")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":enabled", string(UserStatus::Enabled.as_str()));
+        applied("enabling a user", update).await
+    }
+
+    /// Gives a user other roles. `false` where the user is another or gone; then nothing was done.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn set_roles(&self, user: &User, roles: &[String]) -> Result<bool, StoreError> {
+        let update = self
+            .update(user)
+            .update_expression("SET #roles = :roles")
+            .expression_attribute_names("#roles", "roles")
+            .expression_attribute_values(":roles", strings(roles));
+        applied("setting a user's roles", update).await
+    }
+
+    /// Replaces the hash of an unchanged password by a better one. `false` where the password was changed since the user was
+    /// read; then nothing was done.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn replace_hash(&self, user: &User, hash: &SecretString) -> Result<bool, StoreError> {
+        let update = self
+            .update(user)
+            .update_expression("SET password_hash = :hash")
+            .condition_expression("user_id = :user_id AND password_hash = :old_hash")
+            .expression_attribute_values(":hash", string(hash.expose_secret()))
+            .expression_attribute_values(":old_hash", string(user.password_hash.expose_secret()));
+        applied("replacing a password hash", update).await
+    }
+
+    /// Hands every user to `each`, page by page, in no order.
+    ///
+    /// # Errors
+    /// The table did not give a whole answer, or an item is malformed.
+    pub async fn for_each(&self, mut each: impl FnMut(User)) -> Result<(), StoreError> {
+        let mut pages = self.client.scan().table_name(&self.name).consistent_read(true).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::call("listing users", error))?;
+            for attributes in page.items() {
+                each(user(&Item { table: TABLE, attributes })?);
+            }
+        }
+        Ok(())
+    }
+
+    /// An update of this very user, not of another who has the name by now.
+    fn update(&self, user: &User) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .key("username", string(&user.username))
+            .condition_expression("user_id = :user_id")
+            .expression_attribute_values(":user_id", string(&user.user_id))
+    }
+}
+
+/// Whether an update's condition held.
+async fn applied(operation: &'static str, update: UpdateItemFluentBuilder) -> Result<bool, StoreError> {
+    match update.send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+            Ok(false)
+        }
+        Err(error) => Err(StoreError::call(operation, error)),
     }
 }
 

@@ -50,6 +50,7 @@ impl From<AccessTokenClaims> for Identity {
             sid: claims.sid,
             jti: claims.jti,
             exp: claims.exp,
+            epoch: claims.epoch,
         }
     }
 }

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::Client;
 use sam_template::{Parameters, Template};
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
+use shared::store::login_attempts::LoginAttemptsTable;
 use shared::store::sessions::SessionsTable;
 use shared::store::signing_keys::SigningKeysTable;
 use shared::store::users::UsersTable;
@@ -24,6 +25,12 @@ impl Tables {
         let template = Template::load(&xtask::workspace::template(), Parameters::new(&name)).unwrap();
         xtask::tables::create(&endpoint, &template).unwrap();
         Self { client: client::from_lambda_environment().await, name }
+    }
+
+    /// The same tables, reached through another address.
+    pub(crate) fn through(&self, endpoint: &str) -> Self {
+        let config = self.client.config().to_builder().endpoint_url(endpoint).build();
+        Self { client: Client::from_conf(config), name: self.name.clone() }
     }
 
     fn named(&self, logical_id: &str) -> (Client, String) {
@@ -47,6 +54,11 @@ impl Tables {
     pub(crate) fn denylist(&self) -> DenylistTable {
         let (client, name) = self.named("DenylistTable");
         DenylistTable::new(client, name)
+    }
+
+    pub(crate) fn login_attempts(&self) -> LoginAttemptsTable {
+        let (client, name) = self.named("LoginAttemptsTable");
+        LoginAttemptsTable::new(client, name)
     }
 
     pub(crate) fn signing_keys(&self) -> SigningKeysTable {

@@ -1,0 +1,331 @@
+//! Registration, passwords, logout everywhere, a user's own sessions, introspection and revocation, on a real DynamoDB.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod tables;
+mod world;
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_sdk_dynamodb::types::AttributeValue;
+use secrecy::ExposeSecret as _;
+use shared::account::{self, AccountError};
+use shared::authentication::AuthenticationError;
+use shared::introspection::ActiveToken;
+use shared::password::Password;
+use shared::password::policy::PasswordPolicy;
+use shared::session;
+use shared::session::rotation::RefreshError;
+use shared::store::sessions::IDLE_LIFETIME_SECONDS;
+use shared::store::users::User;
+use shared::token::verifier::Refusal;
+use world::{Held, LIFETIME_SECONDS, NOW, PASSWORD, World, alice};
+
+const HOME: &str = "192.0.2.10";
+const NEW_PASSWORD: &str = "a horse of quite another colour";
+
+async fn register(world: &World, username: &str) -> Result<User, AccountError> {
+    let policy = PasswordPolicy::new(15).unwrap();
+    let password = Password::new(PASSWORD.to_owned());
+    account::register(&world.users, &world.hasher, policy, &SystemRandom::new(), username, &password, NOW).await
+}
+
+/// A world with alice in it, and two of her sessions.
+async fn signed_in_twice(test: &str) -> (World, Held, Held) {
+    let world = World::create(test).await;
+    let user = world.add_user("alice").await;
+    let (one, other) = (world.begin(&user, NOW).await.unwrap(), world.begin(&user, NOW + 1).await.unwrap());
+    (world, one, other)
+}
+
+#[tokio::test]
+async fn a_registered_user_logs_in_and_has_the_role_of_users() {
+    let world = World::create("register").await;
+    let user = register(&world, "Alice").await.unwrap();
+    assert_eq!((user.username.as_str(), user.roles.as_slice()), ("alice", ["user".to_owned()].as_slice()));
+    assert_eq!(world.authenticate("ALICE", PASSWORD, HOME, NOW).await.unwrap().user_id, user.user_id);
+}
+
+#[tokio::test]
+async fn a_registration_is_refused_for_its_name_or_its_password() {
+    let world = World::create("register-refused").await;
+    assert!(matches!(register(&world, "a b").await, Err(AccountError::Username(_))));
+    let policy = PasswordPolicy::new(15).unwrap();
+    for weak in ["short", "passwordpassword", "alicealicealicealice"] {
+        let password = Password::new(weak.to_owned());
+        let refused =
+            account::register(&world.users, &world.hasher, policy, &SystemRandom::new(), "alice", &password, NOW).await;
+        assert!(matches!(refused, Err(AccountError::Password(_))), "{weak}");
+    }
+    assert!(world.users.find(&alice()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_registrations_of_one_name_at_once_one_succeeds_however_it_is_spelt() {
+    let world = Arc::new(World::create("register-race").await);
+    for names in [["zoe"; 4], ["Zo\u{eb}", "zoe\u{308}", "ZO\u{cb}", "\u{ff3a}o\u{eb}"]] {
+        let attempts: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let world = Arc::clone(&world);
+                tokio::spawn(async move { register(&world, name).await })
+            })
+            .collect();
+        let (mut registered, mut taken) = (0, 0);
+        for attempt in attempts {
+            match attempt.await.unwrap() {
+                Ok(_) => registered += 1,
+                Err(AccountError::Taken) => taken += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((registered, taken), (1, 3), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_same_second_as_a_logout_everywhere_is_dead_if_it_is_older_and_lives_if_it_is_newer() {
+    let (world, before, _) = signed_in_twice("everywhere-same-second").await;
+    let caller = world.authorize(&before.access, NOW).await.unwrap();
+    world.logout_everywhere(&caller, NOW).await.unwrap();
+    let after = world.begin(&world.user("alice").await, NOW).await.unwrap();
+    assert_eq!(world.refusal(&before.access, NOW).await, Some(Refusal::RevokedEpoch));
+    assert!(matches!(world.refresh(&before.refresh, NOW).await, Err(RefreshError::UserRevoked)));
+    assert_eq!(world.refusal(&after.access, NOW).await, None);
+    assert!(world.refresh(&after.refresh, NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_a_logout_everywhere_brings_nothing_that_counts() {
+    let (world, held, _) = signed_in_twice("everywhere-login-under-way").await;
+    let authenticated = world.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    world.logout_everywhere(&caller, NOW).await.unwrap();
+    let late = world.begin(&authenticated, NOW + 1).await.unwrap();
+    assert_eq!(world.refusal(&late.access, NOW + 1).await, Some(Refusal::RevokedEpoch));
+    assert!(matches!(world.refresh(&late.refresh, NOW + 1).await, Err(RefreshError::UserRevoked)));
+}
+
+#[tokio::test]
+async fn a_logout_everywhere_of_a_user_who_is_gone_denies_what_is_left() {
+    let (world, held, _) = signed_in_twice("everywhere-gone").await;
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    let table = world.tables.name_of("UsersTable");
+    let key = AttributeValue::S("alice".to_owned());
+    world.tables.client.delete_item().table_name(table).key("username", key).send().await.unwrap();
+    let new_alice = world.add_user("alice").await;
+    let other = world.begin(&new_alice, NOW).await.unwrap();
+    world.logout_everywhere(&caller, NOW).await.unwrap();
+    assert_eq!(world.refusal(&held.access, NOW).await, Some(Refusal::RevokedEpoch));
+    assert!(matches!(world.refresh(&held.refresh, NOW).await, Err(RefreshError::UserRevoked)));
+    assert_eq!(world.refusal(&other.access, NOW).await, None, "another user of the same name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logouts_everywhere_at_once_all_succeed() {
+    let (world, held, _) = signed_in_twice("everywhere-race").await;
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    let world = Arc::new(world);
+    let logouts: Vec<_> = (0..8)
+        .map(|_| {
+            let (world, caller) = (Arc::clone(&world), caller.clone());
+            tokio::spawn(async move { world.logout_everywhere(&caller, NOW).await })
+        })
+        .collect();
+    for logout in logouts {
+        logout.await.unwrap().unwrap();
+    }
+    assert_eq!(world.user("alice").await.epoch, 8);
+    assert_eq!(world.refusal(&held.access, NOW).await, Some(Refusal::RevokedEpoch));
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_leaves_its_own_new_session_and_nothing_else() {
+    let (world, one, other) = signed_in_twice("password").await;
+    let user = world.authenticate("alice", PASSWORD, HOME, NOW + 2).await.unwrap();
+    let new = world.change_password(user, NEW_PASSWORD, NOW + 2).await.unwrap();
+    for held in [one, other] {
+        assert_eq!(world.refusal(&held.access, NOW + 2).await, Some(Refusal::RevokedEpoch));
+        assert!(world.refresh(&held.refresh, NOW + 2).await.is_err());
+    }
+    assert_eq!(world.refusal(&new.access, NOW + 2).await, None);
+    assert!(world.refresh(&new.refresh, NOW + 2).await.is_ok());
+    let old = world.authenticate("alice", PASSWORD, HOME, NOW + 2).await;
+    assert!(matches!(old, Err(AuthenticationError::WrongPassword)));
+    assert!(world.authenticate("alice", NEW_PASSWORD, HOME, NOW + 2).await.is_ok());
+}
+
+#[tokio::test]
+async fn of_two_changes_of_the_password_at_once_one_is_made() {
+    let (world, _, _) = signed_in_twice("password-race").await;
+    let user = world.user("alice").await;
+    let (one, other) = tokio::join!(
+        world.change_password(user.clone(), NEW_PASSWORD, NOW),
+        world.change_password(user, "yet another horse, of no colour", NOW),
+    );
+    assert!(one.is_ok() != other.is_ok());
+    assert!(matches!(one.and(other), Err(AccountError::Unknown)));
+    assert_eq!(world.user("alice").await.epoch, 1);
+}
+
+#[tokio::test]
+async fn a_weak_new_password_changes_nothing() {
+    let (world, one, _) = signed_in_twice("password-weak").await;
+    let user = world.user("alice").await;
+    assert!(matches!(world.change_password(user, "short", NOW).await, Err(AccountError::Password(_))));
+    assert_eq!(world.refusal(&one.access, NOW).await, None);
+    assert!(world.authenticate("alice", PASSWORD, HOME, NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_hash_of_another_kind_is_replaced_at_login_and_never_over_a_newer_password() {
+    let (world, _, _) = signed_in_twice("rehash").await;
+    // `correct horse battery staple` by OpenBSD's bcrypt, cost 4.
+    let user = world.user("alice").await;
+    let legacy = bcrypt::hash_with_result(PASSWORD, 4).unwrap().format_for_version(bcrypt::Version::TwoB);
+    let stale = User { password_hash: legacy.clone().into(), ..user.clone() };
+    assert!(world.users.replace_hash(&user, &stale.password_hash).await.unwrap());
+    assert!(matches!(world.authenticate("alice", "wrong", HOME, NOW).await, Err(AuthenticationError::WrongPassword)));
+    assert_eq!(world.user("alice").await.password_hash.expose_secret(), legacy);
+    world.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+    let replaced = world.user("alice").await;
+    assert!(replaced.password_hash.expose_secret().starts_with("$argon2id$"));
+    assert_eq!(replaced.epoch, 0, "nobody is logged out by it");
+    assert!(!world.users.replace_hash(&stale, &legacy.into()).await.unwrap());
+    world.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+    let kept = world.user("alice").await;
+    assert_eq!(kept.password_hash.expose_secret(), replaced.password_hash.expose_secret());
+}
+
+#[tokio::test]
+async fn a_user_lists_own_live_sessions_newest_first_and_ends_no_others() {
+    let (world, one, other) = signed_in_twice("sessions").await;
+    let bob = world.add_user("bob").await;
+    let bobs = world.begin(&bob, NOW).await.unwrap();
+    let caller = world.authorize(&one.access, NOW).await.unwrap();
+    let listed = async |now| {
+        let sessions = session::list(&world.sessions, &caller, now).await.unwrap();
+        sessions.into_iter().map(|session| session.sid).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(NOW + 1).await, [other.sid.clone(), one.sid.clone()]);
+    assert_eq!(
+        listed(NOW + IDLE_LIFETIME_SECONDS).await,
+        std::slice::from_ref(&other.sid),
+        "one has expired, its item is there"
+    );
+
+    let end =
+        async |sid: &str| session::end_own(&world.sessions, &world.denylist, &caller, sid, NOW + 1).await.unwrap();
+    for not_own in [bobs.sid.as_str(), "", "no-such-session", &"x".repeat(5000)] {
+        assert!(!end(not_own).await, "{not_own}");
+    }
+    assert_eq!(world.refusal(&bobs.access, NOW + 1).await, None);
+    assert!(end(&other.sid).await);
+    assert!(!end(&other.sid).await, "it has ended");
+    assert_eq!(world.refusal(&other.access, NOW + 1).await, Some(Refusal::RevokedSession));
+    assert!(matches!(world.refresh(&other.refresh, NOW + 1).await, Err(RefreshError::SessionEnded)));
+    assert_eq!(listed(NOW + 1).await, std::slice::from_ref(&one.sid));
+
+    world.logout_everywhere(&caller, NOW + 2).await.unwrap();
+    let new = world.begin(&world.user("alice").await, NOW + 3).await.unwrap();
+    let caller = world.authorize(&new.access, NOW + 3).await.unwrap();
+    let sessions = session::list(&world.sessions, &caller, NOW + 3).await.unwrap();
+    assert_eq!(sessions.len(), 1, "those of an earlier epoch are dead, and not shown");
+}
+
+#[tokio::test]
+async fn of_very_many_sessions_the_newest_hundred_are_listed() {
+    let world = World::create("sessions-many").await;
+    let user = world.add_user("alice").await;
+    let mut last = None;
+    for number in 0..130 {
+        last = Some(world.begin(&user, NOW + number).await.unwrap());
+    }
+    let caller = world.authorize(&last.unwrap().access, NOW + 130).await.unwrap();
+    let sessions = session::list(&world.sessions, &caller, NOW + 130).await.unwrap();
+    let created: Vec<_> = sessions.iter().map(|session| session.created_at).collect();
+    assert_eq!(created, (NOW + 30..NOW + 130).rev().collect::<Vec<_>>());
+}
+
+/// What introspection says of a token: its kind, or nothing.
+async fn kind(world: &World, token: &str, now: u64) -> Option<&'static str> {
+    world.token_states().introspect(token, now).await.unwrap().map(|token| match token {
+        ActiveToken::Access(claims) => {
+            assert_eq!(claims.username, "alice");
+            "access"
+        }
+        ActiveToken::Refresh(session, user) => {
+            assert_eq!((session.username.as_str(), user.username.as_str()), ("alice", "alice"));
+            "refresh"
+        }
+    })
+}
+
+#[tokio::test]
+async fn introspection_says_what_a_token_is_worth_at_this_moment() {
+    let (world, one, other) = signed_in_twice("introspect").await;
+    assert_eq!(kind(&world, &one.access, NOW).await, Some("access"));
+    assert_eq!(kind(&world, &one.refresh, NOW).await, Some("refresh"));
+    for garbage in ["", "garbage", "a.b.c", "1.a.b.0.AAAA", &format!("{}x", one.access), &format!("{}x", one.refresh)] {
+        assert_eq!(kind(&world, garbage, NOW).await, None, "{garbage}");
+    }
+    assert_eq!(kind(&world, &one.access, NOW + LIFETIME_SECONDS).await, None, "expired");
+    assert_eq!(kind(&world, &one.refresh, NOW + IDLE_LIFETIME_SECONDS).await, None, "not used for too long");
+
+    let next = world.refresh(&one.refresh, NOW).await.unwrap();
+    assert_eq!(kind(&world, &one.refresh, NOW + 9).await, Some("refresh"), "within the grace window");
+    assert_eq!(kind(&world, &one.refresh, NOW + 10).await, None, "after it");
+    assert_eq!(kind(&world, &next.refresh, NOW + 10).await, Some("refresh"), "asking is no use: no alarm");
+
+    let caller = world.authorize(&next.access, NOW + 10).await.unwrap();
+    world.logout(&caller, NOW + 10).await.unwrap();
+    assert_eq!(kind(&world, &next.access, NOW + 10).await, None, "denylist");
+    assert_eq!(kind(&world, &next.refresh, NOW + 10).await, None, "session");
+    assert_eq!(kind(&world, &other.access, NOW + 10).await, Some("access"));
+    world.accounts().disable(&alice(), NOW + 10).await.unwrap();
+    assert_eq!(kind(&world, &other.access, NOW + 10).await, None, "epoch");
+    assert_eq!(kind(&world, &other.refresh, NOW + 10).await, None, "user");
+}
+
+#[tokio::test]
+async fn a_revoked_refresh_token_ends_its_session_and_access_tokens_whichever_generation_it_is_of() {
+    for is_current in [true, false] {
+        let (world, one, other) = signed_in_twice(&format!("revoke-refresh-{is_current}")).await;
+        let next = world.refresh(&one.refresh, NOW).await.unwrap();
+        let revoked = if is_current { &next } else { &one };
+        for _ in 0..2 {
+            world.token_states().revoke(&revoked.refresh, NOW + 60).await.unwrap();
+        }
+        for held in [&one, &next] {
+            assert_eq!(world.refusal(&held.access, NOW + 60).await, Some(Refusal::RevokedSession));
+            assert!(matches!(world.refresh(&held.refresh, NOW + 60).await, Err(RefreshError::SessionEnded)));
+        }
+        assert_eq!(world.refusal(&other.access, NOW + 60).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_access_token_is_denied_alone_and_until_it_has_expired_everywhere() {
+    let (world, one, _) = signed_in_twice("revoke-access").await;
+    let next = world.refresh(&one.refresh, NOW).await.unwrap();
+    world.token_states().revoke(&one.access, NOW).await.unwrap();
+    world.token_states().revoke(&one.access, NOW).await.unwrap();
+    assert_eq!(world.refusal(&one.access, NOW).await, Some(Refusal::RevokedToken));
+    assert_eq!(world.refusal(&one.access, NOW + LIFETIME_SECONDS - 1).await, Some(Refusal::RevokedToken));
+    assert_eq!(world.refusal(&next.access, NOW).await, None);
+    assert!(world.refresh(&next.refresh, NOW).await.is_ok());
+    let items = world.tables.client.scan().table_name(world.tables.name_of("DenylistTable")).send().await.unwrap();
+    let expires_at = AttributeValue::N((NOW + LIFETIME_SECONDS + 10).to_string());
+    assert_eq!(items.items().iter().map(|item| item["expires_at"].clone()).collect::<Vec<_>>(), [expires_at]);
+}
+
+#[tokio::test]
+async fn revoking_what_is_none_of_ours_or_dead_is_no_error_and_writes_nothing() {
+    let (world, one, _) = signed_in_twice("revoke-unknown").await;
+    for token in ["", "garbage", "a.b.c", "1.a.b.0.AAAA", &format!("{}x", one.access), &format!("{}x", one.refresh)] {
+        world.token_states().revoke(token, NOW).await.unwrap();
+    }
+    world.token_states().revoke(&one.access, NOW + LIFETIME_SECONDS).await.unwrap();
+    let items = world.tables.client.scan().table_name(world.tables.name_of("DenylistTable")).send().await.unwrap();
+    assert_eq!(items.count(), 0);
+}

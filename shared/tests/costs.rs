@@ -1,0 +1,147 @@
+//! What each operation asks of DynamoDB: its calls, in order, and the capacity units they consume.
+//!
+//! The table is that of docs/ARCHITECTURE.md. DynamoDB Local counts transactions and empty reads otherwise than DynamoDB does,
+//! so units are held here only where the two agree.
+//!
+//! `cargo xtask test -- --test costs -- --nocapture` prints it.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::print_stdout, reason = "it prints a table")]
+
+mod proxy;
+mod tables;
+mod world;
+
+use aws_lc_rs::rand::SystemRandom;
+use proxy::Proxy;
+use shared::account;
+use shared::password::Password;
+use shared::password::policy::PasswordPolicy;
+use shared::session;
+use shared::throttle::SourceNetwork;
+use world::{NOW, PASSWORD, World};
+
+const HOME: &str = "192.0.2.10";
+
+struct Cost {
+    calls: Vec<String>,
+    read: f64,
+    write: f64,
+}
+
+/// What was asked since the last look.
+fn look(proxy: &Proxy) -> Cost {
+    let is_read = |operation: &str| ["GetItem", "Query", "BatchGetItem"].contains(&operation);
+    let calls = proxy.calls();
+    let units = |read: bool| -> f64 {
+        calls.iter().filter(|call| is_read(&call.operation) == read).map(|call| call.units).fold(0.0, |a, b| a + b)
+    };
+    let calls_made = calls.iter().map(|call| call.operation.clone()).collect();
+    let cost = Cost { calls: calls_made, read: units(true), write: units(false) };
+    proxy.pass();
+    cost
+}
+
+#[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+async fn what_operations_cost() {
+    let outer = World::create("costs").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    let network = SourceNetwork::of(Some(HOME));
+    world.keys.get(NOW).await.unwrap();
+    world.authorizer.warm_up(NOW).await.unwrap();
+    let mut costs = Vec::new();
+    proxy.pass();
+    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+
+    world.throttle.count("register", &network, NOW).await.unwrap();
+    let policy = PasswordPolicy::new(15).unwrap();
+    let password = Password::new(PASSWORD.to_owned());
+    account::register(&world.users, &world.hasher, policy, &SystemRandom::new(), "alice", &password, NOW)
+        .await
+        .unwrap();
+    note("registration");
+
+    let user = world.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+    let held = world.begin(&user, NOW).await.unwrap();
+    note("login");
+    world.authenticate("alice", "wrong", HOME, NOW).await.unwrap_err();
+    note("login, wrong password");
+    world.authenticate("nobody", "wrong", HOME, NOW).await.unwrap_err();
+    note("login, unknown user");
+
+    world.authorize(&format!("{}x", held.access), NOW).await.unwrap_err();
+    note("request, token refused");
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    note("request, token accepted");
+
+    let next = world.refresh(&held.refresh, NOW).await.unwrap();
+    note("refresh");
+    world.refresh(&format!("{}x", held.refresh), NOW).await.unwrap_err();
+    note("refresh, not ours");
+    world.throttle.count("refresh", &network, NOW).await.unwrap();
+    note("counting a failed refresh");
+
+    session::list(&world.sessions, &caller, NOW).await.unwrap();
+    note("list of one session");
+    world.token_states().introspect(&next.access, NOW).await.unwrap();
+    note("introspection, access token");
+    world.token_states().introspect(&next.refresh, NOW).await.unwrap();
+    note("introspection, refresh token");
+    world.token_states().revoke(&held.access, NOW).await.unwrap();
+    note("revocation, access token");
+    let other = world.begin(&user, NOW).await.unwrap();
+    look(&proxy);
+    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+    world.token_states().revoke(&other.refresh, NOW).await.unwrap();
+    note("revocation, refresh token");
+
+    let password = Password::new(PASSWORD.to_owned());
+    let user = world.authenticator().authenticate_again(&caller, &password, &network, NOW).await.unwrap();
+    let held = world.change_password(user, "a horse of quite another colour", NOW).await.unwrap();
+    note("change of the password");
+    let caller = outer.authorize(&held.access, NOW).await.unwrap();
+    session::end_own(&world.sessions, &world.denylist, &caller, &held.sid, NOW).await.unwrap();
+    note("end of one session");
+    world.logout(&caller, NOW).await.unwrap();
+    note("logout, repeated");
+    let held = world.begin(&outer.user("alice").await, NOW).await.unwrap();
+    let caller = outer.authorize(&held.access, NOW).await.unwrap();
+    look(&proxy);
+    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+    world.logout(&caller, NOW).await.unwrap();
+    note("logout");
+    world.logout_everywhere(&caller, NOW).await.unwrap();
+    note("logout everywhere");
+
+    let cost_of = |operation: &str| &costs.iter().find(|(name, _)| *name == operation).unwrap().1;
+    for (operation, calls) in [
+        ("registration", "UpdateItem UpdateItem GetItem PutItem"),
+        ("login", "GetItem UpdateItem UpdateItem PutItem PutItem"),
+        ("login, wrong password", "GetItem UpdateItem UpdateItem UpdateItem UpdateItem"),
+        ("login, unknown user", "GetItem UpdateItem UpdateItem UpdateItem UpdateItem"),
+        ("request, token refused", ""),
+        ("request, token accepted", "Query"),
+        ("refresh", "UpdateItem GetItem"),
+        ("refresh, not ours", ""),
+        ("counting a failed refresh", "UpdateItem UpdateItem"),
+        ("list of one session", "Query BatchGetItem"),
+        ("introspection, access token", "Query"),
+        ("introspection, refresh token", "GetItem GetItem"),
+        ("revocation, access token", "Query PutItem"),
+        ("revocation, refresh token", "GetItem TransactWriteItems"),
+        ("change of the password", "GetItem UpdateItem UpdateItem PutItem TransactWriteItems"),
+        ("end of one session", "GetItem TransactWriteItems"),
+        ("logout, repeated", "TransactWriteItems"),
+        ("logout", "TransactWriteItems"),
+        ("logout everywhere", "GetItem TransactWriteItems"),
+    ] {
+        let Cost { calls: made, read, write } = cost_of(operation);
+        println!("| {operation} | {} | {read} | {write} |", made.join(", "));
+        assert_eq!(made.join(" "), calls, "{operation}");
+    }
+    let units = |operation| (cost_of(operation).read, cost_of(operation).write);
+    assert_eq!(units("login"), (1.0, 5.0), "the session's row and its index");
+    assert_eq!(units("refresh"), (1.0, 1.0), "no write to the index");
+    assert_eq!(units("request, token refused"), (0.0, 0.0));
+}

@@ -1,0 +1,208 @@
+//! Each call of an operation failing in turn, on a real DynamoDB behind a proxy that loses calls or their answers.
+//!
+//! Whenever success was answered, what should be dead is dead. Whenever failure was answered, a retry finishes the job.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod proxy;
+mod tables;
+mod world;
+
+use proxy::{Fate, Proxy};
+use shared::authorization::AuthorizationError;
+use shared::identity::Identity;
+use shared::session;
+use world::{Held, NOW, PASSWORD, World, alice};
+
+const HOME: &str = "192.0.2.10";
+const NEW_PASSWORD: &str = "a horse of quite another colour";
+
+/// Something that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Logout,
+    LogoutEverywhere,
+    EndSession,
+    RevokeRefreshToken,
+    RevokeAccessToken,
+    ChangePassword,
+    Disable,
+    Reuse,
+}
+
+impl Operation {
+    const ALL: [Self; 8] = [
+        Self::Logout,
+        Self::LogoutEverywhere,
+        Self::EndSession,
+        Self::RevokeRefreshToken,
+        Self::RevokeAccessToken,
+        Self::ChangePassword,
+        Self::Disable,
+        Self::Reuse,
+    ];
+
+    /// The calls it makes, once the authorizer has let it through.
+    const fn calls(self) -> &'static [&'static str] {
+        match self {
+            Self::Logout => &["TransactWriteItems"],
+            Self::LogoutEverywhere | Self::Disable | Self::EndSession | Self::RevokeRefreshToken => {
+                &["GetItem", "TransactWriteItems"]
+            }
+            Self::RevokeAccessToken => &["Query", "PutItem"],
+            Self::ChangePassword => &["GetItem", "UpdateItem", "UpdateItem", "PutItem", "TransactWriteItems"],
+            Self::Reuse => &["UpdateItem", "TransactWriteItems"],
+        }
+    }
+
+    /// Does it, and says whether success was answered. What cannot be found is what there is to find after success.
+    async fn run(self, world: &World, caller: &Identity, held: &Held, now: u64) -> bool {
+        match self {
+            Self::Logout => world.logout(caller, now).await.is_ok(),
+            Self::LogoutEverywhere => world.logout_everywhere(caller, now).await.is_ok(),
+            Self::EndSession => {
+                session::end_own(&world.sessions, &world.denylist, caller, &held.sid, now).await.is_ok()
+            }
+            Self::RevokeRefreshToken => world.token_states().revoke(&held.refresh, now).await.is_ok(),
+            Self::RevokeAccessToken => world.token_states().revoke(&held.access, now).await.is_ok(),
+            Self::ChangePassword => {
+                let network = shared::throttle::SourceNetwork::of(Some(HOME));
+                let password = shared::password::Password::new(PASSWORD.to_owned());
+                match world.authenticator().authenticate_again(caller, &password, &network, now).await {
+                    Ok(user) => world.change_password(user, NEW_PASSWORD, now).await.is_ok(),
+                    Err(_) => false,
+                }
+            }
+            Self::Disable => world.accounts().disable(&alice(), now).await.is_ok(),
+            // The token was used before: not success but the refusal is the answer that promises an end.
+            Self::Reuse => world.refresh(&held.refresh, now).await.is_err_and(|error| error.is_refusal()),
+        }
+    }
+}
+
+/// The session's access token is refused.
+async fn is_dead(world: &World, access_token: &str, now: u64) -> bool {
+    matches!(world.authorize(access_token, now).await, Err(AuthorizationError::Refused(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn success_means_dead_and_failure_means_that_a_retry_finishes_the_job() {
+    let outer = World::create("faults").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    let mut minute = NOW;
+    for operation in Operation::ALL {
+        for broken in 0..operation.calls().len() {
+            for fate in [Fate::Lost, Fate::AnswerLost] {
+                let context = format!("{operation:?}, call {broken} {fate:?}");
+                minute += 1;
+                let now = minute;
+                proxy.pass();
+                let table = outer.tables.name_of("UsersTable");
+                let key = aws_sdk_dynamodb::types::AttributeValue::S("alice".to_owned());
+                outer.tables.client.delete_item().table_name(table).key("username", key).send().await.unwrap();
+                let user = outer.add_user("alice").await;
+                let mut held = world.begin(&user, now).await.unwrap();
+                let caller = world.authorize(&held.access, now).await.unwrap();
+                if operation == Operation::Reuse {
+                    let mut next = world.refresh(&held.refresh, now).await.unwrap();
+                    next = world.refresh(&next.refresh, now).await.unwrap();
+                    held = Held { access: next.access, ..held };
+                }
+                // The keys are read again once a minute: not in between.
+                world.authorize(&held.access, now).await.unwrap();
+                world.keys.get(now).await.unwrap();
+
+                proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
+                let is_success = operation.run(&world, &caller, &held, now).await;
+                let made = proxy.operations();
+                assert_eq!(made[broken], operation.calls()[broken], "{context}: {made:?}");
+                proxy.pass();
+
+                let is_done = is_dead(&outer, &held.access, now).await;
+                assert!(!is_success || is_done, "{context}: success, and the token lives");
+                if !is_success && !is_done {
+                    assert!(operation.run(&world, &caller, &held, now).await, "{context}: the retry fails");
+                    assert!(is_dead(&outer, &held.access, now).await, "{context}: the retry does not finish the job");
+                }
+                if operation != Operation::RevokeAccessToken && operation != Operation::Disable {
+                    // Nor is a way left to new tokens.
+                    assert!(outer.refresh(&held.refresh, now).await.is_err(), "{context}");
+                }
+                if operation == Operation::ChangePassword {
+                    // Whatever was answered, exactly one of the two passwords counts.
+                    let old = outer.authenticate("alice", PASSWORD, HOME, now).await.is_ok();
+                    let new = outer.authenticate("alice", NEW_PASSWORD, HOME, now).await.is_ok();
+                    assert_eq!((old, new), (false, true), "{context}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_makes_the_calls_that_are_written_down() {
+    let outer = World::create("faults-calls").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    for operation in Operation::ALL {
+        let table = outer.tables.name_of("UsersTable");
+        let key = aws_sdk_dynamodb::types::AttributeValue::S("alice".to_owned());
+        outer.tables.client.delete_item().table_name(table).key("username", key).send().await.unwrap();
+        let user = outer.add_user("alice").await;
+        let mut held = world.begin(&user, NOW).await.unwrap();
+        let caller = world.authorize(&held.access, NOW).await.unwrap();
+        if operation == Operation::Reuse {
+            let next = world.refresh(&held.refresh, NOW).await.unwrap();
+            held.access = world.refresh(&next.refresh, NOW).await.unwrap().access;
+        }
+        proxy.pass();
+        assert!(operation.run(&world, &caller, &held, NOW).await, "{operation:?}");
+        assert_eq!(proxy.operations(), operation.calls(), "{operation:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_was_not_answered_leaves_no_session_that_anybody_holds_and_can_be_repeated() {
+    let outer = World::create("faults-login").await;
+    outer.add_user("alice").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    world.keys.get(NOW).await.unwrap();
+    let calls = ["GetItem", "UpdateItem", "UpdateItem", "PutItem", "PutItem"];
+    for broken in 0..calls.len() {
+        for fate in [Fate::Lost, Fate::AnswerLost] {
+            proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
+            let login = match world.authenticate("alice", PASSWORD, HOME, NOW).await {
+                Ok(user) => world.begin(&user, NOW).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            assert_eq!(proxy.operations(), calls[..=broken], "{broken} {fate:?}");
+            // A lost answer may be known by the condition of the repeated write, never by luck.
+            assert!(login.is_err(), "{broken} {fate:?}");
+            proxy.pass();
+            let user = world.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+            let held = world.begin(&user, NOW).await.unwrap();
+            assert_eq!(world.refusal(&held.access, NOW).await, None);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_the_sdk_repeats_does_not_stumble_over_itself() {
+    let outer = World::create("faults-repeated").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    world.keys.get(NOW).await.unwrap();
+    proxy.decide(|call, _| if call.attempt == 1 { Fate::AnswerLost } else { Fate::Pass });
+    let user = world.add_user("alice").await;
+    let held = world.begin(&user, NOW).await.unwrap();
+    let next = world.refresh(&held.refresh, NOW).await.unwrap();
+    let caller = outer.authorize(&next.access, NOW).await.unwrap();
+    let changed = world.change_password(user, NEW_PASSWORD, NOW).await.unwrap();
+    assert!(is_dead(&outer, &next.access, NOW).await);
+    assert!(outer.authorize(&changed.access, NOW).await.is_ok());
+    world.logout_everywhere(&caller, NOW).await.unwrap();
+    assert_eq!(outer.user("alice").await.epoch, 2);
+    assert!(is_dead(&outer, &changed.access, NOW).await);
+    assert!(proxy.calls().iter().filter(|call| call.attempt == 2).count() >= 6);
+}

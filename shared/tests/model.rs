@@ -1,0 +1,279 @@
+//! A session's whole life against a small model, in random orders, on a real DynamoDB.
+//!
+//! After every step each token that was ever issued is asked about. None may count that the model calls dead, and none may be
+//! refused that the model calls alive.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod tables;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use shared::session;
+use shared::store::sessions::{ABSOLUTE_LIFETIME_SECONDS, IDLE_LIFETIME_SECONDS};
+use shared::username::Username;
+use world::{GRACE_SECONDS, Held, LIFETIME_SECONDS, NOW, World};
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// What happens next. A number chooses among the tokens that there are by then.
+#[derive(Clone, Debug)]
+enum Step {
+    Login,
+    /// With any refresh token that was ever issued: the current one, one within the grace window, or an old one.
+    Refresh(usize),
+    Logout(usize),
+    LogoutEverywhere(usize),
+    EndSession(usize, usize),
+    ChangePassword(usize),
+    RevokeRefreshToken(usize),
+    RevokeAccessToken(usize),
+    Disable,
+    Enable,
+    /// So many seconds pass.
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let seconds = prop::sample::select(vec![
+        1,
+        GRACE_SECONDS - 1,
+        GRACE_SECONDS,
+        LIFETIME_SECONDS - 1,
+        LIFETIME_SECONDS,
+        2 * 60 * 60,
+        3 * DAY,
+        IDLE_LIFETIME_SECONDS - 1,
+        IDLE_LIFETIME_SECONDS,
+    ]);
+    prop_oneof![
+        4 => Just(Step::Login),
+        // Mostly the newest token, as clients do.
+        4 => Just(Step::Refresh(usize::MAX)),
+        4 => any::<usize>().prop_map(Step::Refresh),
+        1 => any::<usize>().prop_map(Step::Logout),
+        1 => any::<usize>().prop_map(Step::LogoutEverywhere),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(by, which)| Step::EndSession(by, which)),
+        1 => any::<usize>().prop_map(Step::ChangePassword),
+        1 => any::<usize>().prop_map(Step::RevokeRefreshToken),
+        1 => any::<usize>().prop_map(Step::RevokeAccessToken),
+        1 => Just(Step::Disable),
+        1 => Just(Step::Enable),
+        4 => seconds.prop_map(Step::Pass),
+    ]
+}
+
+/// The model: what should be so, in the simplest words.
+#[derive(Default)]
+struct Model {
+    epoch: u64,
+    is_disabled: bool,
+    sessions: BTreeMap<String, Known>,
+}
+
+/// What the model knows of a session.
+struct Known {
+    epoch: u64,
+    generation: u64,
+    began_at: u64,
+    refreshed_at: u64,
+    is_ended: bool,
+}
+
+/// A pair of tokens that was handed out, and what the model knows of it.
+struct Pair {
+    held: Held,
+    generation: u64,
+    epoch: u64,
+    issued_at: u64,
+    is_revoked: bool,
+}
+
+/// What presenting a refresh token should bring.
+#[derive(Debug, PartialEq, Eq)]
+enum Expectation {
+    Successor,
+    Nothing,
+    NothingAndTheEndOfTheSession,
+}
+
+impl Model {
+    fn add(&mut self, held: Held, now: u64) -> Pair {
+        let session = Known { epoch: self.epoch, generation: 0, began_at: now, refreshed_at: now, is_ended: false };
+        self.sessions.insert(held.sid.clone(), session);
+        Pair { held, generation: 0, epoch: self.epoch, issued_at: now, is_revoked: false }
+    }
+
+    fn is_access_token_alive(&self, token: &Pair, now: u64) -> bool {
+        now < token.issued_at + LIFETIME_SECONDS
+            && !token.is_revoked
+            && !self.sessions[&token.held.sid].is_ended
+            && token.epoch == self.epoch
+    }
+
+    fn expectation(&self, token: &Pair, now: u64) -> Expectation {
+        let session = &self.sessions[&token.held.sid];
+        let has_expired =
+            now >= session.refreshed_at + IDLE_LIFETIME_SECONDS || now >= session.began_at + ABSOLUTE_LIFETIME_SECONDS;
+        if session.is_ended || has_expired {
+            return Expectation::Nothing;
+        }
+        let is_current = token.generation == session.generation;
+        let is_in_grace = token.generation + 1 == session.generation && now < session.refreshed_at + GRACE_SECONDS;
+        if !is_current && !is_in_grace {
+            return Expectation::NothingAndTheEndOfTheSession;
+        }
+        if self.is_disabled || session.epoch != self.epoch {
+            return Expectation::Nothing;
+        }
+        Expectation::Successor
+    }
+
+    /// A refresh token of the current generation was presented: the next one is current, whoever gets it.
+    fn rotate(&mut self, token: &Pair, now: u64) {
+        let session = self.sessions.get_mut(&token.held.sid).unwrap();
+        let is_live = !session.is_ended
+            && now < session.refreshed_at + IDLE_LIFETIME_SECONDS
+            && now < session.began_at + ABSOLUTE_LIFETIME_SECONDS;
+        if is_live && token.generation == session.generation {
+            session.generation += 1;
+            session.refreshed_at = now;
+        }
+    }
+
+    fn end(&mut self, sid: &str) {
+        self.sessions.get_mut(sid).unwrap().is_ended = true;
+    }
+}
+
+/// Plays the steps with a user of their own, and compares after each.
+async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestCaseError> {
+    let name = Username::parse(username).unwrap();
+    world.add_user(username).await;
+    let (mut model, mut issued, mut now) = (Model::default(), Vec::<Pair>::new(), NOW);
+    for step in steps {
+        let chosen = |number: usize| {
+            if number == usize::MAX { issued.len().checked_sub(1) } else { number.checked_rem(issued.len()) }
+        };
+        match step {
+            Step::Pass(seconds) => now += seconds,
+            Step::Login => {
+                let user = world.user(username).await;
+                // The password is proved elsewhere; that a disabled user is refused there, too.
+                if !model.is_disabled {
+                    let held = world.begin(&user, now).await.unwrap();
+                    issued.push(model.add(held, now));
+                }
+            }
+            Step::Refresh(number) => {
+                let Some(index) = chosen(*number) else { continue };
+                let expected = model.expectation(&issued[index], now);
+                let brought = world.refresh(&issued[index].held.refresh, now).await;
+                prop_assert_eq!(brought.is_ok(), expected == Expectation::Successor, "{:?}: {:?}", expected, brought);
+                model.rotate(&issued[index], now);
+                let sid = issued[index].held.sid.clone();
+                match brought {
+                    Ok(held) => {
+                        let generation = model.sessions[&sid].generation;
+                        // One line of tokens: whoever has this generation has this token.
+                        for other in issued.iter().filter(|other| other.held.sid == sid) {
+                            prop_assert_eq!(other.generation == generation, other.held.refresh == held.refresh);
+                        }
+                        let epoch = model.epoch;
+                        issued.push(Pair { held, generation, epoch, issued_at: now, is_revoked: false });
+                    }
+                    Err(_) if expected == Expectation::NothingAndTheEndOfTheSession => model.end(&sid),
+                    Err(_) => {}
+                }
+            }
+            Step::RevokeRefreshToken(number) => {
+                let Some(index) = chosen(*number) else { continue };
+                world.token_states().revoke(&issued[index].held.refresh, now).await.unwrap();
+                model.end(&issued[index].held.sid);
+            }
+            Step::RevokeAccessToken(number) => {
+                let Some(index) = chosen(*number) else { continue };
+                world.token_states().revoke(&issued[index].held.access, now).await.unwrap();
+                issued[index].is_revoked = true;
+            }
+            Step::Disable => {
+                if world.accounts().disable(&name, now).await.unwrap() {
+                    model.epoch += 1;
+                    model.is_disabled = true;
+                }
+            }
+            Step::Enable => {
+                world.accounts().enable(&name).await.unwrap();
+                model.is_disabled = false;
+            }
+            // What a caller does passes the authorizer first.
+            Step::Logout(number)
+            | Step::LogoutEverywhere(number)
+            | Step::EndSession(number, _)
+            | Step::ChangePassword(number) => {
+                let Some(index) = chosen(*number) else { continue };
+                let Ok(caller) = world.authorize(&issued[index].held.access, now).await else { continue };
+                match step {
+                    Step::Logout(_) => {
+                        world.logout(&caller, now).await.unwrap();
+                        model.end(&caller.sid);
+                    }
+                    Step::LogoutEverywhere(_) => {
+                        world.logout_everywhere(&caller, now).await.unwrap();
+                        model.epoch += 1;
+                    }
+                    Step::EndSession(_, other) => {
+                        let other = issued[chosen(*other).unwrap()].held.sid.clone();
+                        let listed = session::list(&world.sessions, &caller, now).await.unwrap();
+                        let is_listed = listed.iter().any(|session| session.sid == other);
+                        let is_ended =
+                            session::end_own(&world.sessions, &world.denylist, &caller, &other, now).await.unwrap();
+                        prop_assert_eq!(is_ended, is_listed);
+                        if is_ended {
+                            model.end(&other);
+                        }
+                    }
+                    _ => {
+                        let user = world.user(username).await;
+                        let held = world.change_password(user, "a horse of quite another colour", now).await.unwrap();
+                        model.epoch += 1;
+                        issued.push(model.add(held, now));
+                    }
+                }
+            }
+        }
+        compare(world, &model, &issued, step, now).await?;
+    }
+    Ok(())
+}
+
+/// Asks about every token there is.
+async fn compare(world: &World, model: &Model, issued: &[Pair], step: &Step, now: u64) -> Result<(), TestCaseError> {
+    for (number, token) in issued.iter().enumerate() {
+        let refusal = world.refusal(&token.held.access, now).await;
+        let is_alive = model.is_access_token_alive(token, now);
+        prop_assert_eq!(refusal.is_none(), is_alive, "access token {} after {:?}: {:?}", number, step, refusal);
+        let counts = world.token_states().introspect(&token.held.refresh, now).await.unwrap().is_some();
+        let expected = model.expectation(token, now);
+        prop_assert_eq!(counts, expected == Expectation::Successor, "refresh token {} after {:?}", number, step);
+    }
+    Ok(())
+}
+
+#[test]
+fn no_token_counts_that_the_model_calls_dead_and_none_is_refused_that_it_calls_alive() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let world = runtime.block_on(World::create("model"));
+    let users = AtomicU64::new(0);
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let played = TestRunner::new(config).run(&prop::collection::vec(step(), 1..30), |steps| {
+        let username = format!("user{}", users.fetch_add(1, Ordering::Relaxed));
+        runtime.block_on(play(&world, &username, &steps))
+    });
+    if let Err(failure) = played {
+        panic!("{failure}");
+    }
+}

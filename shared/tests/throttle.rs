@@ -1,0 +1,296 @@
+//! How often a password may be guessed, on a real DynamoDB and with a clock that the test holds.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod proxy;
+mod tables;
+mod world;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use proxy::{Fate, Proxy};
+use shared::authentication::AuthenticationError;
+use shared::throttle::{MAX_WAIT_SECONDS, SourceNetwork, ThrottleError};
+use world::{NOW, PASSWORD, World, alice};
+
+const HOME: &str = "192.0.2.10";
+const ELSEWHERE: &str = "198.51.100.20";
+
+/// What became of an attempt.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    SignedIn,
+    Refused,
+    /// And after how many seconds to try again.
+    Throttled(u64),
+}
+
+async fn attempt(world: &World, username: &str, password: &str, address: &str, now: u64) -> Outcome {
+    match world.authenticate(username, password, address, now).await {
+        Ok(_) => Outcome::SignedIn,
+        Err(
+            AuthenticationError::UnknownUser | AuthenticationError::WrongPassword | AuthenticationError::DisabledUser,
+        ) => Outcome::Refused,
+        Err(AuthenticationError::Throttle(ThrottleError::TooMany { retry_after_seconds, .. })) => {
+            Outcome::Throttled(retry_after_seconds)
+        }
+        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
+    }
+}
+
+/// Fails until throttled, each time as soon as it may. Says how many attempts were made and how long each had to wait.
+async fn fail_until_closed(world: &World, username: &str, address: &str, mut now: u64) -> (u64, Vec<u64>, u64) {
+    let (mut made, mut waits) = (0, Vec::new());
+    loop {
+        match attempt(world, username, "wrong", address, now).await {
+            Outcome::Refused => made += 1,
+            Outcome::Throttled(seconds) => {
+                // At the second before it is still closed; a lane that is used up does not open by time.
+                assert!(matches!(
+                    attempt(world, username, "wrong", address, now + seconds - 1).await,
+                    Outcome::Throttled(_)
+                ));
+                now += seconds;
+                if attempt(world, username, "wrong", address, now).await != Outcome::Refused {
+                    return (made, waits, now);
+                }
+                made += 1;
+                waits.push(seconds);
+            }
+            Outcome::SignedIn => panic!("a wrong password signed in"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn waits_begin_after_five_failures_double_and_end_at_15_minutes() {
+    let world = World::create("throttle-waits").await;
+    world.add_user("alice").await;
+    let (made, waits, _) = fail_until_closed(&world, "alice", ELSEWHERE, NOW).await;
+    assert_eq!(waits[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]);
+    assert!(waits[10..].iter().all(|wait| *wait == MAX_WAIT_SECONDS), "{waits:?}");
+    assert_eq!(made, 25, "strangers have no more attempts than these");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_counted_alike() {
+    let world = World::create("throttle-nobody").await;
+    let (made, waits, _) = fail_until_closed(&world, "nobody", ELSEWHERE, NOW).await;
+    assert_eq!((made, waits.len()), (25, 20));
+}
+
+#[tokio::test]
+async fn a_success_clears_the_counter_of_the_account() {
+    let world = World::create("throttle-success").await;
+    world.add_user("alice").await;
+    for round in 0..4 {
+        let address = format!("192.0.2.{round}");
+        for _ in 0..5 {
+            assert_eq!(attempt(&world, "alice", "wrong", &address, NOW + round).await, Outcome::Refused);
+        }
+        assert_eq!(attempt(&world, "alice", PASSWORD, &address, NOW + round).await, Outcome::Throttled(1));
+        assert_eq!(attempt(&world, "alice", PASSWORD, &address, NOW + round + 1).await, Outcome::SignedIn);
+    }
+}
+
+#[tokio::test]
+async fn an_attacker_cannot_lock_the_owner_out_who_comes_from_a_known_address() {
+    let world = World::create("throttle-owner").await;
+    world.add_user("alice").await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn);
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, NOW).await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::Throttled(MAX_WAIT_SECONDS));
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
+    // And that opens it for everybody again, the owner on a journey included.
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::SignedIn);
+}
+
+#[tokio::test]
+async fn an_address_is_known_for_30_days_and_only_the_latest_four_are() {
+    let world = World::create("throttle-known").await;
+    world.add_user("alice").await;
+    let day = 24 * 60 * 60;
+    for (day_number, address) in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"].iter().enumerate() {
+        let now = NOW + day_number as u64 * day;
+        assert_eq!(attempt(&world, "alice", PASSWORD, address, now).await, Outcome::SignedIn);
+    }
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, NOW + 5 * day).await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, "192.0.2.1", now).await, Outcome::Throttled(900), "the fifth last");
+    let last_seen = NOW + day;
+    assert_eq!(
+        attempt(&world, "alice", PASSWORD, "192.0.2.2", last_seen + 30 * day).await,
+        Outcome::Throttled(900),
+        "30 days ago"
+    );
+    assert_eq!(attempt(&world, "alice", PASSWORD, "192.0.2.2", last_seen + 30 * day - 1).await, Outcome::SignedIn);
+}
+
+#[tokio::test]
+async fn a_known_address_has_five_attempts_of_its_own() {
+    let world = World::create("throttle-known-limit").await;
+    world.add_user("alice").await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn);
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, NOW).await;
+    for _ in 0..5 {
+        assert_eq!(attempt(&world, "alice", "wrong", HOME, now).await, Outcome::Refused);
+    }
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now).await, Outcome::Throttled(900));
+    // No time opens it, or more than 100 failures could follow each other.
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now + 29 * 24 * 60 * 60).await, Outcome::Throttled(900));
+    world.throttle.unlock(&alice()).await.unwrap();
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::SignedIn);
+}
+
+#[tokio::test]
+async fn no_patience_and_no_number_of_addresses_get_to_100_failures() {
+    let world = World::create("throttle-100").await;
+    world.add_user("alice").await;
+    let homes: Vec<_> = (1..=4).map(|number| format!("192.0.2.{number}")).collect();
+    for home in &homes {
+        assert_eq!(attempt(&world, "alice", PASSWORD, home, NOW).await, Outcome::SignedIn);
+    }
+    let (mut failures, mut now) = (0, NOW);
+    // A year, an attempt every 15 minutes and more, from the owner's addresses and from others, would be 35 000.
+    for round in 0..200_u64 {
+        now += if round < 60 { 900 } else { 2 * 24 * 60 * 60 };
+        let stranger = format!("198.51.100.{round}");
+        for address in homes.iter().map(String::as_str).chain([stranger.as_str()]) {
+            failures += u64::from(attempt(&world, "alice", "wrong", address, now).await == Outcome::Refused);
+        }
+    }
+    assert!((25..=50).contains(&failures), "{failures}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_200_guesses_at_once_no_more_are_hashed_than_may_be() {
+    let world = Arc::new(World::create("throttle-burst").await);
+    world.add_user("alice").await;
+    let guesses: Vec<_> = (0..200)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { attempt(&world, "alice", "wrong", ELSEWHERE, NOW).await })
+        })
+        .collect();
+    let mut hashed = 0;
+    for guess in guesses {
+        hashed += usize::from(guess.await.unwrap() == Outcome::Refused);
+    }
+    assert!((5..=25).contains(&hashed), "{hashed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_of_one_account_side_by_side_do_not_wait_for_each_other() {
+    let world = Arc::new(World::create("throttle-side-by-side").await);
+    world.add_user("alice").await;
+    let logins: Vec<_> = (0..20)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { attempt(&world, "alice", PASSWORD, HOME, NOW).await })
+        })
+        .collect();
+    for login in logins {
+        assert_eq!(login.await.unwrap(), Outcome::SignedIn);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_tries_many_names_has_to_wait_for_an_hour_at_the_most() {
+    let world = World::create("throttle-address").await;
+    world.add_user("alice").await;
+    for number in 0..100 {
+        assert_eq!(attempt(&world, &format!("name{number}"), "wrong", ELSEWHERE, NOW).await, Outcome::Refused);
+    }
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, NOW).await, Outcome::Throttled(1));
+    assert_eq!(attempt(&world, "no name at all", "wrong", ELSEWHERE, NOW).await, Outcome::Throttled(1));
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn, "another address");
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, NOW + 1).await, Outcome::SignedIn);
+    for step in 0..12 {
+        attempt(&world, "nobody", "wrong", ELSEWHERE, NOW + 1 + step).await;
+    }
+    // The item is still there, and counts as gone.
+    assert_eq!(attempt(&world, "alice", "wrong", ELSEWHERE, NOW + 3600).await, Outcome::Refused);
+    assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, NOW + 3600).await, Outcome::SignedIn);
+}
+
+#[tokio::test]
+async fn the_counter_of_an_account_that_exists_is_never_deleted_and_others_are() {
+    let world = World::create("throttle-expiry").await;
+    world.add_user("alice").await;
+    attempt(&world, "alice", "wrong", HOME, NOW).await;
+    attempt(&world, "nobody", "wrong", HOME, NOW).await;
+    let items = world.tables.client.scan().table_name(world.tables.name_of("LoginAttemptsTable")).send().await.unwrap();
+    let expiry = |counter: &str| {
+        let item = items.items().iter().find(|item| item["counter"] == AttributeValue::S(counter.to_owned())).unwrap();
+        item.get("expires_at").and_then(|value| value.as_n().ok()?.parse::<u64>().ok())
+    };
+    assert_eq!(expiry("account#alice"), None);
+    assert_eq!(expiry("account#nobody"), Some(NOW + 30 * 24 * 60 * 60));
+    assert_eq!(expiry("login#192.0.2.10"), Some(NOW + 3600));
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_has_five_attempts_of_its_own() {
+    let world = World::create("throttle-password").await;
+    let user = world.add_user("alice").await;
+    let held = world.begin(&user, NOW).await.unwrap();
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, NOW).await;
+    let network = SourceNetwork::of(Some(ELSEWHERE));
+    let again = async |password: &str| {
+        let password = shared::password::Password::new(password.to_owned());
+        world.authenticator().authenticate_again(&caller, &password, &network, now).await
+    };
+    for _ in 0..5 {
+        assert!(matches!(again("wrong").await, Err(AuthenticationError::WrongPassword)));
+    }
+    assert!(matches!(
+        again(PASSWORD).await,
+        Err(AuthenticationError::Throttle(ThrottleError::TooMany { retry_after_seconds: 900, .. }))
+    ));
+}
+
+#[tokio::test]
+async fn registrations_and_failed_refreshes_are_limited_for_an_address() {
+    let world = World::create("throttle-count").await;
+    let network = SourceNetwork::of(Some(ELSEWHERE));
+    for what in ["register", "refresh"] {
+        for _ in 0..100 {
+            world.throttle.count(what, &network, NOW).await.unwrap();
+        }
+        let refused = world.throttle.count(what, &network, NOW).await;
+        assert!(
+            matches!(refused, Err(ThrottleError::TooMany { what: "address", retry_after_seconds: 1 })),
+            "{refused:?}"
+        );
+        world.throttle.count(what, &SourceNetwork::of(Some(HOME)), NOW).await.unwrap();
+        world.throttle.count(what, &network, NOW + 1).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn when_attempts_cannot_be_counted_nobody_is_let_in_and_nothing_is_hashed() {
+    let world = World::create("throttle-outage").await;
+    world.add_user("alice").await;
+    let proxy = Proxy::start().await;
+    let table = world.tables.name_of("LoginAttemptsTable");
+    let world = World::on(world.tables.through(&proxy.endpoint));
+    // Before the hash, and after it: neither the account nor the address, nor the success can be written.
+    for spared in 0..3 {
+        let table = table.clone();
+        let counted = std::sync::Mutex::new(std::collections::BTreeSet::new());
+        proxy.decide(move |call, index| {
+            if call.body["TableName"] != table {
+                return Fate::Pass;
+            }
+            let mut counted = counted.lock().unwrap();
+            counted.insert(index);
+            if counted.iter().position(|earlier| *earlier == index) == Some(spared) { Fate::Lost } else { Fate::Pass }
+        });
+        let refused = world.authenticate("alice", PASSWORD, HOME, NOW + spared as u64).await.unwrap_err();
+        assert_eq!(refused.reason(), "store_failed", "{spared}");
+    }
+    proxy.pass();
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW + 10).await, Outcome::SignedIn);
+    let operations = proxy.operations();
+    assert_eq!(operations, ["GetItem", "UpdateItem", "UpdateItem", "PutItem"], "what a login costs before its session");
+}
