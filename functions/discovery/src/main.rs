@@ -5,6 +5,7 @@ mod handler;
 use std::process::ExitCode;
 
 use shared::config;
+use shared::http::error::ErrorBody;
 use shared::keys::verification::VerificationKeys;
 use shared::store::client;
 use shared::store::signing_keys::SigningKeysTable;
@@ -24,7 +25,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = discovery.keys.ring(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("discover_keys", |request| discovery.handle(request)).await
+    shared::http::serve::run("discover_keys", ErrorBody::Plain, |request| discovery.handle(request)).await
 }
 
 async fn wire() -> Result<Discovery, lambda_runtime::Error> {

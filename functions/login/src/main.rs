@@ -1,4 +1,5 @@
-//! `POST /login`: a username and a password for an access and a refresh token.
+//! `POST /login`: a username and a password for an access and a refresh token. `POST /password`: another password, and new
+//! tokens for it. One function for both: they need the same rights, and no other function has them.
 
 mod handler;
 
@@ -6,14 +7,19 @@ use std::process::ExitCode;
 
 use aws_lc_rs::rand::SystemRandom;
 use shared::config::{self, TokenParties};
+use shared::http::error::ErrorBody;
 use shared::keys::active::ActiveKeyCache;
 use shared::keys::sealing::Sealer;
 use shared::password::hash::Hasher;
+use shared::password::policy::PasswordPolicy;
 use shared::store::client;
+use shared::store::denylist::DenylistTable;
+use shared::store::login_attempts::LoginAttemptsTable;
 use shared::store::sessions::SessionsTable;
 use shared::store::signing_keys::SigningKeysTable;
 use shared::store::users::UsersTable;
 use shared::telemetry;
+use shared::throttle::Throttle;
 use shared::token::issuer::Issuer;
 
 use handler::Login;
@@ -30,7 +36,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = login.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("login", |request| login.handle(request)).await
+    shared::http::serve::run("login", ErrorBody::Plain, |request| login.handle(request)).await
 }
 
 async fn wire() -> Result<Login, lambda_runtime::Error> {
@@ -38,17 +44,22 @@ async fn wire() -> Result<Login, lambda_runtime::Error> {
     let issuer =
         Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };
     let sealer = Sealer::local(&config::sealing_key()?)?;
-    let (users, sessions, keys) = (
-        config::table_name("USERS_TABLE_NAME")?,
-        config::table_name("SESSIONS_TABLE_NAME")?,
-        config::table_name("SIGNING_KEYS_TABLE_NAME")?,
-    );
+    let policy = PasswordPolicy::new(config::min_password_length()?)?;
+    let free_attempts = config::free_attempts_per_address()?;
+    let users = config::table_name("USERS_TABLE_NAME")?;
+    let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
+    let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
+    let attempts = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
+    let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
     let client = client::from_lambda_environment().await;
     Ok(Login {
         users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),
+        denylist: DenylistTable::new(client.clone(), denylist),
+        throttle: Throttle::new(LoginAttemptsTable::new(client.clone(), attempts), free_attempts),
         keys: ActiveKeyCache::new(SigningKeysTable::new(client, keys), sealer),
         hasher: Hasher::new(),
+        policy,
         random: SystemRandom::new(),
         parties,
         issuer,

@@ -1,28 +1,47 @@
 //! Request in, response out.
 
 use http::{Response, StatusCode};
-use lambda_http::{Body, Request};
+use lambda_http::{Body, Request, RequestExt as _};
+use shared::account::Accounts;
 use shared::clock;
 use shared::http::error::ApiError;
-use shared::http::{request, response};
+use shared::http::request::caller;
+use shared::http::response;
 use shared::session;
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::SessionsTable;
+use shared::store::users::UsersTable;
 
 /// What a logout needs.
 pub(crate) struct Logout {
+    pub(crate) users: UsersTable,
     pub(crate) sessions: SessionsTable,
     pub(crate) denylist: DenylistTable,
 }
 
 impl Logout {
-    /// 204 once the session has ended for good; the same again if it is asked twice.
+    /// 204 once the session, or with `everywhere=true` everything the caller has, has ended for good; the same again if it is
+    /// asked twice.
     pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
-        let caller = request::identity(&request).ok_or(ApiError::Unauthenticated)?;
-        let span = tracing::Span::current();
-        span.record("sub", &caller.sub);
-        span.record("sid", &caller.sid);
-        session::end(&self.sessions, &self.denylist, &caller.sub, &caller.sid, clock::now()).await?;
+        let now = clock::now();
+        let caller = caller(&request)?;
+        if is_everywhere(&request)? {
+            tracing::Span::current().record("event", "logout_everywhere");
+            Accounts { users: &self.users, denylist: &self.denylist }.revoke_own(&caller, now).await?;
+        } else {
+            session::end(&self.sessions, &self.denylist, &caller.sub, &caller.sid, now).await?;
+        }
         Ok(response::empty(StatusCode::NO_CONTENT))
+    }
+}
+
+/// Whether all of the caller's sessions are to end. A value that could be meant either way is refused: to end one session
+/// where all were meant would leave a thief signed in.
+fn is_everywhere(request: &Request) -> Result<bool, ApiError> {
+    let query = request.query_string_parameters();
+    match query.all("everywhere").unwrap_or_default().as_slice() {
+        [] | ["false"] => Ok(false),
+        ["true"] => Ok(true),
+        _ => Err(ApiError::Query("`everywhere` must be `true` or `false`, once.")),
     }
 }

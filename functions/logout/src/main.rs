@@ -1,13 +1,15 @@
-//! `POST /logout`: ends the caller's session and denies its access tokens.
+//! `POST /logout`: ends the caller's session, or with `?everywhere=true` all of them, and denies the access tokens.
 
 mod handler;
 
 use std::process::ExitCode;
 
 use shared::config;
+use shared::http::error::ErrorBody;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::SessionsTable;
+use shared::store::users::UsersTable;
 use shared::telemetry;
 
 use handler::Logout;
@@ -24,14 +26,16 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = logout.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("logout", |request| logout.handle(request)).await
+    shared::http::serve::run("logout", ErrorBody::Plain, |request| logout.handle(request)).await
 }
 
 async fn wire() -> Result<Logout, lambda_runtime::Error> {
+    let users = config::table_name("USERS_TABLE_NAME")?;
     let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let client = client::from_lambda_environment().await;
     Ok(Logout {
+        users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),
         denylist: DenylistTable::new(client, denylist),
     })

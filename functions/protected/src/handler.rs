@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use lambda_http::{Body, Request};
 use serde_json::json;
 use shared::http::error::ApiError;
-use shared::http::request::{identity, route_key};
+use shared::http::request::{caller, route_key};
 use shared::http::response;
 
 /// The role that `GET /admin-only` asks for.
@@ -12,10 +12,7 @@ const ADMIN: &str = "admin";
 
 /// Answers for the caller that the authorizer let through; without one, 401, whatever the headers say.
 pub(crate) fn handle(request: &Request) -> Result<Response<Body>, ApiError> {
-    let caller = identity(request).ok_or(ApiError::Unauthenticated)?;
-    let span = tracing::Span::current();
-    span.record("sub", &caller.sub);
-    span.record("sid", &caller.sid);
+    let caller = caller(request)?;
     match route_key(request) {
         Some("GET /protected-resource") => {
             let message = format!("Hello, {}! This answer is for signed-in users only.", caller.username);

@@ -6,10 +6,13 @@ mod handler;
 
 use std::process::ExitCode;
 
+use shared::http::error::ErrorBody;
 use shared::telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     telemetry::init(env!("CARGO_CRATE_NAME"));
-    telemetry::exit_code(shared::http::serve::run("read_resource", async |request| handler::handle(&request)).await)
+    telemetry::exit_code(
+        shared::http::serve::run("read_resource", ErrorBody::Plain, async |request| handler::handle(&request)).await,
+    )
 }
