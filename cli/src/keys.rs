@@ -6,8 +6,8 @@ use shared::config::{self, ConfigError, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
 use shared::keys::KeyPurpose;
 use shared::keys::generation::{GenerationError, generate};
 use shared::keys::sealing::{Sealer, SealingError};
-use shared::session::ABSOLUTE_LIFETIME_SECONDS;
 use shared::store::StoreError;
+use shared::store::sessions::ABSOLUTE_LIFETIME_SECONDS;
 use shared::store::signing_keys::SigningKeysTable;
 
 use crate::terminal::say;

@@ -3,12 +3,12 @@
 use aws_lc_rs::rand::SystemRandom;
 use clap::Subcommand;
 use secrecy::SecretString;
+use shared::account::{AccountError, Accounts};
 use shared::clock;
 use shared::config::{self, ConfigError};
 use shared::password::Password;
 use shared::password::hash::{HashError, Hasher};
 use shared::random::{self, RandomError};
-use shared::session;
 use shared::store::StoreError;
 use shared::store::denylist::DenylistTable;
 use shared::store::users::{User, UserStatus, UsersTable};
@@ -68,6 +68,8 @@ pub(crate) enum UserError {
     Random(#[from] RandomError),
     #[error("the table of users did not answer")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
 }
 
 pub(crate) async fn run(command: UserCommand) -> Result<(), UserError> {
@@ -105,10 +107,12 @@ pub(crate) async fn run(command: UserCommand) -> Result<(), UserError> {
         UserCommand::Disable { name } => {
             let username = parse(&name)?;
             let denylist = DenylistTable::new(client().await, config::table_name("DENYLIST_TABLE_NAME")?);
-            match session::disable_user(&users, &denylist, &username, clock::now()).await? {
-                None => return Err(UserError::Unknown(username)),
-                Some(false) => say(&format!("{username} was disabled already")),
-                Some(true) => {
+            let accounts = Accounts { users: &users, denylist: &denylist };
+            match accounts.disable(&username, clock::now()).await {
+                Err(AccountError::Unknown) => return Err(UserError::Unknown(username)),
+                Err(error) => return Err(error.into()),
+                Ok(false) => say(&format!("{username} was disabled already")),
+                Ok(true) => {
                     say(&format!("disabled {username}: no login any more, and every session and token is dead"));
                 }
             }

@@ -123,6 +123,37 @@ impl Client {
         self.send("POST", path, &[("authorization", &format!("Bearer {access_token}"))], "")
     }
 
+    /// `POST` of a JSON body, with an access token.
+    #[must_use]
+    pub fn post_json(&self, path: &str, access_token: &str, body: &Value) -> Answer {
+        let authorization = format!("Bearer {access_token}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        self.send("POST", path, &headers, body.to_string())
+    }
+
+    /// `POST` of a form, with an access token where one is given.
+    #[must_use]
+    pub fn post_form(&self, path: &str, access_token: Option<&str>, parameters: &[(&str, &str)]) -> Answer {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(parameters);
+        let authorization = access_token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
+        headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+        self.send("POST", path, &headers, form.finish())
+    }
+
+    /// `POST /token` with a refresh token.
+    #[must_use]
+    pub fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post_form("/token", None, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)])
+    }
+
+    /// `DELETE` with an access token.
+    #[must_use]
+    pub fn delete(&self, path: &str, access_token: &str) -> Answer {
+        self.send("DELETE", path, &[("authorization", &format!("Bearer {access_token}"))], "")
+    }
+
     /// `POST /login` with this body.
     #[must_use]
     pub fn login_with_body(&self, body: impl Into<Vec<u8>>) -> Answer {
@@ -135,15 +166,54 @@ impl Client {
         self.login_with_body(json!({ "username": username, "password": password }).to_string())
     }
 
+    /// The tokens of a new session.
+    ///
+    /// # Panics
+    /// The login is refused.
+    #[must_use]
+    pub fn tokens(&self, (username, password): (&str, &str)) -> Tokens {
+        Tokens::of(&self.login(username, password))
+    }
+
     /// An access token of a new session.
     ///
     /// # Panics
     /// The login is refused.
     #[must_use]
-    pub fn access_token(&self, (username, password): (&str, &str)) -> String {
-        let answer = self.login(username, password);
+    pub fn access_token(&self, credentials: (&str, &str)) -> String {
+        self.tokens(credentials).access
+    }
+}
+
+/// What a client holds of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The access token.
+    pub access: String,
+    /// The refresh token.
+    pub refresh: String,
+}
+
+impl Tokens {
+    /// The tokens of an answer that hands them out.
+    ///
+    /// # Panics
+    /// It hands out none.
+    #[must_use]
+    pub fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()["access_token"].as_str().expect("access_token is a string").to_owned()
+        let json = answer.json();
+        let text = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
+        Self { access: text("access_token"), refresh: text("refresh_token") }
+    }
+
+    /// The session's id.
+    ///
+    /// # Panics
+    /// The access token has none.
+    #[must_use]
+    pub fn sid(&self) -> String {
+        unverified(&self.access).1["sid"].as_str().expect("sid is a string").to_owned()
     }
 }
 

@@ -65,6 +65,20 @@ pub fn latchkey(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("latchkey ends")
 }
 
+/// Adds a user of this run's own: `prefix` and the process's id. Gives the name.
+///
+/// # Panics
+/// The user cannot be added.
+#[must_use]
+pub fn add_user(prefix: &str, password: &str, roles: &[&str]) -> String {
+    let name = format!("{prefix}-{}", std::process::id());
+    let mut arguments = vec!["user", "add", &name];
+    arguments.extend(roles.iter().flat_map(|role| ["--role", role]));
+    let added = latchkey(&arguments, password);
+    assert!(added.status.success(), "{added:?}");
+    name
+}
+
 /// Every line of the logs of functions and gateway so far.
 ///
 /// # Panics

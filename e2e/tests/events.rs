@@ -41,7 +41,7 @@ fn authorizer_good() {
     let (status, verdict) = invoke("authorizer", &sample_event("authorizer-good").replace("ACCESS_TOKEN", &token));
     assert_eq!((status, &verdict["isAuthorized"]), (200, &json!(true)));
     let names: Vec<_> = verdict["context"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["sub", "username", "roles", "sid", "jti", "exp"]);
+    assert_eq!(names, ["sub", "username", "roles", "sid", "jti", "exp", "epoch"]);
 }
 
 #[test]
@@ -135,6 +135,81 @@ fn logout_twice() {
 }
 
 #[test]
+fn logout_everywhere() {
+    for _ in 0..2 {
+        assert_eq!(answer("logout", &sample_event("logout-everywhere")), (204, Value::Null));
+    }
+}
+
+#[test]
+fn login_change_password() {
+    // The sample's user is not one of this stack.
+    assert_eq!(
+        answer("login", &sample_event("login-change-password")),
+        (403, json!({ "error": "invalid_credentials", "message": "The current password is wrong." }))
+    );
+}
+
+#[test]
+fn token_refresh_and_revoke() {
+    let tokens = Client::from_env().tokens(ALICE);
+    let event = |name: &str, token: &str| sample_event(name).replace("REFRESH_TOKEN", token);
+    let (status, body) = answer("token", &event("token-refresh", &tokens.refresh));
+    assert_eq!((status, &body["token_type"]), (200, &json!("Bearer")));
+    let refreshed = body["refresh_token"].as_str().unwrap();
+    assert_eq!(answer("token", &event("token-revoke", refreshed)), (200, Value::Null));
+    let (status, body) = answer("token", &event("token-refresh", refreshed));
+    assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")));
+}
+
+#[test]
+fn token_introspect() {
+    // The sample comes from `localhost`, which is this deployment's issuer only for tokens that came from there.
+    let login = sample_event("login-ok");
+    let (_, body) = answer("login", &login);
+    let event = sample_event("token-introspect").replace("ACCESS_TOKEN", body["access_token"].as_str().unwrap());
+    let (status, state) = answer("token", &event);
+    assert_eq!((status, &state["active"], &state["username"]), (200, &json!(true), &json!("alice")));
+}
+
+#[test]
+fn account_register() {
+    let (status, body) = answer("account", &sample_event("account-register"));
+    assert_eq!((status, &body["username"]), (201, &json!("carol")));
+    let (status, body) = answer("account", &sample_event("account-register"));
+    assert_eq!((status, &body["error"]), (409, &json!("username_taken")));
+}
+
+#[test]
+fn account_sessions_and_end_session() {
+    assert_eq!(answer("account", &sample_event("account-sessions")), (200, json!({ "sessions": [] })));
+    assert_eq!(
+        answer("account", &sample_event("account-end-session")),
+        (404, json!({ "error": "not_found", "message": "You have no session with this id." }))
+    );
+}
+
+#[test]
+fn no_function_answers_a_caller_without_context_or_a_route_that_is_not_its_own() {
+    for (function, name) in [
+        ("logout", "logout-everywhere"),
+        ("login", "login-change-password"),
+        ("token", "token-introspect"),
+        ("account", "account-sessions"),
+        ("account", "account-end-session"),
+    ] {
+        let mut event: Value = serde_json::from_str(&sample_event(name)).unwrap();
+        event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+        assert_eq!(answer(function, &event.to_string()).0, 401, "{name}");
+    }
+    for (function, name) in [("login", "login-ok"), ("token", "token-refresh"), ("account", "account-sessions")] {
+        let mut event: Value = serde_json::from_str(&sample_event(name)).unwrap();
+        event["requestContext"]["routeKey"] = json!("GET /other");
+        assert_eq!(answer(function, &event.to_string()).0, 404, "{name}");
+    }
+}
+
+#[test]
 fn logout_without_context() {
     let mut event: Value = serde_json::from_str(&sample_event("logout")).unwrap();
     event["requestContext"].as_object_mut().unwrap().remove("authorizer");
@@ -150,7 +225,7 @@ fn discovery_jwks() {
 
 #[test]
 fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() {
-    for function in ["login", "logout", "authorizer", "protected", "discovery"] {
+    for function in ["login", "token", "logout", "account", "authorizer", "protected", "discovery"] {
         for event in [
             "null",
             "[]",

@@ -12,7 +12,7 @@ fn forbidden() -> (u16, Value) {
 fn identity_of(token: &str) -> Value {
     let (_, claims) = unverified(token);
     let mut identity = json!({});
-    for name in ["sub", "username", "roles", "sid", "jti", "exp"] {
+    for name in ["sub", "username", "roles", "sid", "jti", "exp", "epoch"] {
         identity[name] = claims[name].clone();
     }
     identity

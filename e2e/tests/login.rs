@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use e2e::Client;
+use e2e::local::add_user;
 use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery staple";
 
 fn invalid_credentials() -> (u16, Value) {
     (401, json!({ "error": "invalid_credentials", "message": "The username or the password is wrong." }))
@@ -23,7 +26,8 @@ fn wrong_shape() -> (u16, Value) {
 #[test]
 fn wrong_password_and_unknown_user_are_one_answer() {
     let client = Client::from_env();
-    let wrong_password = client.login("alice", "not the password");
+    let name = add_user("login-one-answer", PASSWORD, &["user"]);
+    let wrong_password = client.login(&name, "not the password");
     let unknown_user = client.login("nobody-of-this-name", "password");
     assert_eq!(wrong_password.status_and_json(), invalid_credentials());
     assert_eq!(unknown_user.status_and_json(), invalid_credentials());
@@ -37,8 +41,10 @@ fn names_that_can_be_no_users_are_the_same_answer() {
     for username in ["", " ", "a b", "\u{0}", "../alice", &"x".repeat(5000), "\u{202e}alice"] {
         assert_eq!(client.login(username, "password").status_and_json(), invalid_credentials(), "{username:?}");
     }
-    for password in ["", "Password", "password ", &"x".repeat(10_000), "\u{0}"] {
-        assert_eq!(client.login("alice", password).status_and_json(), invalid_credentials(), "{password:?}");
+    // Not trimmed, not folded, not cut.
+    let name = add_user("login-passwords", PASSWORD, &["user"]);
+    for password in ["", &PASSWORD.to_uppercase(), &format!("{PASSWORD} "), &"x".repeat(10_000), "\u{0}"] {
+        assert_eq!(client.login(&name, password).status_and_json(), invalid_credentials(), "{password:?}");
     }
 }
 

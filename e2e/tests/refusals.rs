@@ -14,8 +14,16 @@ fn forbidden() -> (u16, Value) {
     (403, json!({ "message": "Forbidden" }))
 }
 
-const PROTECTED: [(&str, &str); 4] =
-    [("GET", "/protected-resource"), ("GET", "/me"), ("GET", "/admin-only"), ("POST", "/logout")];
+const PROTECTED: [(&str, &str); 8] = [
+    ("GET", "/protected-resource"),
+    ("GET", "/me"),
+    ("GET", "/admin-only"),
+    ("POST", "/logout"),
+    ("POST", "/password"),
+    ("POST", "/introspect"),
+    ("GET", "/sessions"),
+    ("DELETE", "/sessions/any"),
+];
 
 #[test]
 fn no_token_is_401_on_every_protected_route() {

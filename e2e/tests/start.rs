@@ -20,7 +20,9 @@ fn error_of(function: &str, variables: &[(&str, &str)]) -> Value {
 fn a_missing_variable_is_named() {
     for (function, variable) in [
         ("login", "LATCHKEY_AUDIENCE"),
-        ("logout", "SESSIONS_TABLE_NAME"),
+        ("token", "LATCHKEY_AUDIENCE"),
+        ("logout", "USERS_TABLE_NAME"),
+        ("account", "LATCHKEY_REGISTRATION"),
         ("authorizer", "LATCHKEY_AUDIENCE"),
         ("discovery", "SIGNING_KEYS_TABLE_NAME"),
     ] {

@@ -73,14 +73,17 @@ pub struct Options {
     pub storage: Storage,
     /// Where logs and the like of this run go.
     pub directory: PathBuf,
+    /// Parameters of the template that are not to have their default.
+    pub parameters: BTreeMap<String, String>,
 }
 
 impl Options {
-    /// A stack for a test: free ports, data in memory, logs below `.local/test`.
+    /// A stack for a test: free ports, data in memory, logs below `.local/test`. All of a run's tests come from one address.
     #[must_use]
     pub fn for_test(name: &str) -> Self {
         let directory = workspace::local().join("test").join(name);
-        Self { name: name.to_owned(), port: None, invoke_port: None, storage: Storage::Memory, directory }
+        let parameters = BTreeMap::from([("FreeAttemptsPerAddress".to_owned(), "100000".to_owned())]);
+        Self { name: name.to_owned(), port: None, invoke_port: None, storage: Storage::Memory, directory, parameters }
     }
 }
 
@@ -104,7 +107,7 @@ impl Stack {
             Some(port) => port::must_be_free(port).map(|()| port),
             None => port::free(),
         }?;
-        let template = template(&options.name, &sealing_key(directory)?)?;
+        let template = template(&options.name, &sealing_key(directory)?, &options.parameters)?;
 
         let step = progress::step("starting DynamoDB Local");
         let dynamodb = DynamoDbLocal::start(tools, options.storage.clone(), directory.join("dynamodb.log"))?;
@@ -230,8 +233,13 @@ impl Stack {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn template(stack_name: &str, sealing_key: &str) -> Result<Template, sam_template::Error> {
+pub fn template(
+    stack_name: &str,
+    sealing_key: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<Template, sam_template::Error> {
     let mut parameters = Parameters::new(stack_name);
+    parameters.values.clone_from(values);
     parameters.values.insert("SealingKey".to_owned(), sealing_key.to_owned());
     Template::load(&workspace::template(), parameters)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask up`: Latchkey on this machine, until Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -83,6 +84,7 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             invoke_port: Some(INVOKE_PORT),
             storage: Storage::Disk(directory.join("dynamodb")),
             directory: directory.clone(),
+            parameters: BTreeMap::new(),
         },
     )?;
     let environment = directory.join("latchkey.env");
