@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 
 /// Manage the users and keys of a Latchkey deployment.
 ///
-/// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME and SIGNING_KEYS_TABLE_NAME, which
-/// are outputs of the stack. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB points to another
+/// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME, LOGIN_ATTEMPTS_TABLE_NAME and
+/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH (15) is what a new password needs. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB points to another
 /// DynamoDB.
 ///
 /// Exit codes: 0 done, 1 not done, 2 wrong usage.
@@ -27,9 +27,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Users: add, show, disable
-    #[command(subcommand)]
-    User(user::UserCommand),
+    /// Users: add, show, list, set-password, set-roles, enable, disable, revoke, unlock, import
+    User(user::UserArguments),
     /// Keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -42,7 +41,16 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::User(command) => user::run(command).await.map_err(Box::<dyn Error>::from),
+        Command::User(arguments) => {
+            let output = terminal::Output { json: arguments.json };
+            return match user::run(arguments).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    output.failure(error.code(), &shared::telemetry::chain(&error));
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Command::Keys(command) => keys::run(command).await.map_err(Box::<dyn Error>::from),
         Command::DemoUsers => demo::run().await.map_err(Box::<dyn Error>::from),
     };

@@ -2,7 +2,9 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use serde_json::{Value, json};
 use shared::password::Password;
+use shared::username::Username;
 
 /// The password could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,34 @@ pub(crate) enum PasswordError {
     /// Nothing was typed.
     #[error("the password is empty; type it, or pipe it in as one line")]
     Empty,
+}
+
+/// How results are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    /// As JSON, for scripts.
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// A result: text for a person, or an object for a script.
+    pub(crate) fn result(self, text: &str, object: &Value) {
+        if self.json { say(&object.to_string()) } else { say(text) }
+    }
+
+    /// What was done to a user, and whether that changed anything.
+    pub(crate) fn action(self, text: &str, username: &Username, action: &str, changed: bool) {
+        self.result(text, &json!({ "username": username.as_str(), "action": action, "changed": changed }));
+    }
+
+    /// What went wrong, on standard error. `code` is stable.
+    pub(crate) fn failure(self, code: &str, message: &str) {
+        if self.json {
+            let _ = writeln!(io::stderr(), "{}", json!({ "error": code, "message": message }));
+        } else {
+            complain(message);
+        }
+    }
 }
 
 /// A line for the person, on standard output.

@@ -3,8 +3,9 @@
 
 use std::process::Output;
 
-use e2e::Client;
-use e2e::local::latchkey;
+use e2e::local::{latchkey, variable};
+use e2e::{Client, Tokens};
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -46,7 +47,12 @@ fn a_user_from_being_added_to_being_disabled() {
 fn what_cannot_be_added_says_why() {
     let name = format!("refused-{}", std::process::id());
     let add = |name: &str, password: &str| text(&latchkey(&["user", "add", name], password));
-    assert_eq!(add(&name, "too short"), failure("the password has 9 characters; it needs 15 to 128"));
+    assert_eq!(
+        add(&name, "too short"),
+        failure("The password needs at least 15 characters. Several words are easy to remember. Nothing was changed.")
+    );
+    let easy = add(&name, &format!("{name}{name}{name}"));
+    assert!(easy.2.starts_with("latchkey: The password is easy to guess."), "{easy:?}");
     assert_eq!(add(&name, ""), failure("the password is empty; type it, or pipe it in as one line"));
     assert_eq!(
         add("a b", PASSWORD),
@@ -67,4 +73,224 @@ fn first_keys_are_made_once() {
         assert!(line.ends_with("signs already"), "{line}");
     }
     assert_eq!(said.lines().count(), 2);
+}
+
+/// A user of this run's own, signed in.
+fn signed_in(prefix: &str) -> (Client, String, Tokens) {
+    let name = e2e::local::add_user(prefix, PASSWORD, &["user"]);
+    let client = Client::from_env();
+    let tokens = client.tokens((&name, PASSWORD));
+    (client, name, tokens)
+}
+
+fn said(arguments: &[&str], input: &str) -> String {
+    let (done, said, complaint) = text(&latchkey(arguments, input));
+    assert!(done, "{arguments:?}: {complaint}");
+    said
+}
+
+fn json_of(arguments: &[&str], input: &str) -> Value {
+    serde_json::from_str(&said(arguments, input)).unwrap()
+}
+
+/// The stored hash of a user.
+fn stored_hash(name: &str) -> String {
+    let request = json!({ "TableName": variable("USERS_TABLE_NAME"), "Key": { "username": { "S": name } } });
+    let (_, user) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
+    user["Item"]["password_hash"]["S"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_new_password_kills_every_session_and_forgets_failed_attempts() {
+    let (client, name, tokens) = signed_in("set-password");
+    for _ in 0..5 {
+        assert_eq!(client.login(&name, "wrong").status, 401);
+    }
+    let new = "a horse of quite another colour";
+    assert_eq!(
+        said(&["user", "set-password", &name], new),
+        format!(
+            "{name} has the new password: every session and token from before is dead, and failed attempts are forgotten"
+        )
+    );
+    assert_eq!(client.get("/me", &tokens.access).status, 403);
+    assert_eq!(client.refresh(&tokens.refresh).status, 400);
+    assert_eq!(client.login(&name, PASSWORD).status, 401);
+    assert_eq!(client.login(&name, new).status, 200);
+    let weak = text(&latchkey(&["user", "set-password", &name], "short"));
+    assert!(!weak.0 && weak.2.ends_with("Nothing was changed."), "{weak:?}");
+    assert_eq!(client.login(&name, new).status, 200);
+}
+
+#[test]
+fn other_roles_count_from_the_next_refresh_on() {
+    let (client, name, tokens) = signed_in("set-roles");
+    let done = said(&["user", "set-roles", &name, "--role", "ops", "--role", "admin"], "");
+    assert!(
+        done.starts_with(&format!(
+            "{name} now has the roles: ops, admin. They count from the next login or refresh on."
+        ))
+    );
+    assert!(done.contains("60 minutes") && done.contains(&format!("latchkey user revoke {name}")), "{done}");
+    assert_eq!(client.get("/admin-only", &tokens.access).status, 403);
+    let tokens = Tokens::of(&client.refresh(&tokens.refresh));
+    assert_eq!(client.get("/admin-only", &tokens.access).status, 200);
+    assert!(said(&["user", "set-roles", &name, "--none"], "").contains("the roles: none."));
+    let tokens = Tokens::of(&client.refresh(&tokens.refresh));
+    assert_eq!(client.get("/me", &tokens.access).json()["roles"], json!([]));
+    let usage = latchkey(&["user", "set-roles", &name], "");
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn an_enabled_user_logs_in_again_and_what_was_ended_stays_ended() {
+    let (client, name, tokens) = signed_in("enable");
+    assert_eq!(said(&["user", "enable", &name], ""), format!("{name} was enabled already"));
+    said(&["user", "disable", &name], "");
+    assert_eq!(
+        said(&["user", "enable", &name], ""),
+        format!("enabled {name}, who may log in again; sessions and tokens from before stay dead")
+    );
+    assert_eq!(client.get("/me", &tokens.access).status, 403);
+    assert_eq!(client.refresh(&tokens.refresh).status, 400);
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn revoking_ends_everything_and_lets_the_user_log_in_again() {
+    let (client, name, tokens) = signed_in("revoke");
+    assert_eq!(
+        said(&["user", "revoke", &name], ""),
+        format!("every session and token of {name} is dead; {name} may log in again")
+    );
+    assert_eq!(client.get("/me", &tokens.access).status, 403);
+    assert_eq!(client.refresh(&tokens.refresh).status, 400);
+    let tokens = client.tokens((&name, PASSWORD));
+    assert_eq!(client.get("/me", &tokens.access).status, 200);
+}
+
+#[test]
+fn an_unlocked_user_need_not_wait() {
+    let (client, name, _) = signed_in("unlock");
+    while client.login(&name, "wrong").status == 401 {}
+    said(&["user", "unlock", &name], "");
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn scripts_get_json_and_stable_codes() {
+    let (_, name, _) = signed_in("json");
+    let user = json_of(&["user", "--json", "show", &name], "");
+    assert_eq!(
+        user,
+        json!({
+            "username": name, "user_id": user["user_id"], "roles": ["user"], "status": "enabled", "epoch": 0,
+            "created_at": user["created_at"],
+        })
+    );
+    let listed = said(&["user", "list", "--json"], "");
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(listed.contains(&user));
+    assert!(said(&["user", "list"], "").contains(&format!("{name}  {}  user", user["user_id"].as_str().unwrap())));
+
+    for (action, changed) in
+        [("disable", true), ("disable", false), ("enable", true), ("revoke", true), ("unlock", true)]
+    {
+        assert_eq!(
+            json_of(&["user", action, &name, "--json"], ""),
+            json!({ "username": name, "action": action, "changed": changed })
+        );
+    }
+    assert_eq!(
+        json_of(&["user", "set-roles", &name, "--role", "ops", "--json"], ""),
+        json!({ "username": name, "action": "set-roles", "changed": true, "roles": ["ops"] })
+    );
+    for (arguments, code) in [
+        (["show", "nobody-at-all"], "unknown_user"),
+        (["revoke", "nobody-at-all"], "unknown_user"),
+        (["unlock", "nobody-at-all"], "unknown_user"),
+        (["show", "a b"], "invalid_username"),
+        (["add", &name], "username_taken"),
+        (["set-password", &name], "weak_password"),
+    ] {
+        let (done, said, complaint) = text(&latchkey(&[&["user", "--json"][..], &arguments].concat(), "short"));
+        assert_eq!((done, said.as_str()), (false, ""));
+        assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], code, "{arguments:?}");
+    }
+}
+
+#[test]
+fn imported_users_log_in_with_their_old_passwords_and_get_new_hashes() {
+    let id = std::process::id();
+    let name = |scheme: &str| format!("import-{scheme}-{id}");
+    // The vectors of the unit tests: `correct horse battery staple`.
+    let hashes = [
+        ("bcrypt", "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q"),
+        ("scrypt", "$scrypt$ln=10,r=8,p=1$c2l4dGVlbiBieXRlcyEhIQ$4LVKB0kpXb/Ns77HB1VMHZNXPPU+oxjAgyU74Hx49zI"),
+        (
+            "pbkdf2-sha256",
+            "$pbkdf2-sha256$i=1000,l=32$c2l4dGVlbiBieXRlcyEhIQ$J0FzJGWuqjXuae6ulJUEyUbotTZMuwI35S4xFOQVBlc",
+        ),
+        (
+            "pbkdf2-sha512",
+            "$pbkdf2-sha512$i=1000$c2l4dGVlbiBieXRlcyEhIQ$t2sMwTLw8WoSNauR6mSc9dsVF8AhnEnnDJ8I95pfq+N+fwaLnZwM10GI0AWiiMl9wPW1b1BIxJZNfviCbVLi4Q",
+        ),
+        ("argon2", "$argon2id$v=19$m=1024,t=3,p=1$ptQNzYG96MialHPzOJy1kg$Ysy1l/eLDhYJO+6bJq4Ku6MYIKqP9KoMkz/oQOBNa6c"),
+    ];
+    let mut lines: Vec<String> = hashes
+        .iter()
+        .map(|(scheme, hash)| {
+            json!({ "username": name(scheme).to_uppercase(), "hash": hash, "roles": ["user"] }).to_string()
+        })
+        .collect();
+    lines.insert(1, String::new());
+    let imported = json_of(&["user", "import", "-", "--json"], &lines.join("\n"));
+    assert_eq!(imported, json!({ "imported": hashes.len(), "already_there": 0, "refused": [] }));
+
+    let client = Client::from_env();
+    for (scheme, hash) in hashes {
+        let name = name(scheme);
+        assert_eq!(stored_hash(&name), hash);
+        assert_eq!(client.login(&name, "wrong").status, 401, "{scheme}");
+        assert_eq!(stored_hash(&name), hash);
+        assert_eq!(client.login(&name, PASSWORD).status, 200, "{scheme}");
+        let replaced = stored_hash(&name);
+        assert!(replaced.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{scheme}: {replaced}");
+        assert_eq!(client.login(&name, PASSWORD).status, 200, "{scheme}");
+        assert_eq!(stored_hash(&name), replaced, "once");
+    }
+
+    // Once more, as after an interruption, with one more user.
+    lines.push(json!({ "username": name("late"), "hash": hashes[0].1 }).to_string());
+    assert_eq!(
+        said(&["user", "import", "-"], &lines.join("\n")),
+        format!("imported: 1; already there, and left as they are: {}; lines refused: 0", hashes.len())
+    );
+    assert!(stored_hash(&name("bcrypt")).starts_with("$argon2id$"), "nobody is set back");
+}
+
+#[test]
+fn lines_that_are_refused_are_reported_and_the_others_imported() {
+    let id = std::process::id();
+    let hash = "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q";
+    let good = |name: &str| json!({ "username": format!("{name}-{id}"), "hash": hash }).to_string();
+    let lines = [
+        good("lines-one"),
+        "not json".to_owned(),
+        json!({ "username": "lines two", "hash": hash }).to_string(),
+        json!({ "username": format!("lines-three-{id}"), "hash": "$1$unknown$s3cr3t" }).to_string(),
+        good("LINES-ONE"),
+        json!({ "username": format!("lines-four-{id}"), "hash": hash, "roles": ["no role"] }).to_string(),
+        good("lines-five"),
+    ];
+    let (done, said, complaint) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
+    assert!(!done);
+    assert_eq!(said, "imported: 2; already there, and left as they are: 0; lines refused: 5");
+    let numbers: Vec<_> = complaint.lines().map(|line| line.split(':').nth(1).unwrap().trim().to_owned()).collect();
+    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5", "line 6", "lines were refused"]);
+    assert!(!complaint.contains("s3cr3t"));
+    assert_eq!(Client::from_env().login(&format!("lines-five-{id}"), PASSWORD).status, 200);
+
+    let missing = text(&latchkey(&["user", "import", "/no/such/file"], ""));
+    assert!(!missing.0 && missing.2.starts_with("latchkey: the file /no/such/file cannot be opened"), "{missing:?}");
 }

@@ -53,7 +53,11 @@ fn its_functions_run_the_binaries_of_the_workspace() {
     ] {
         assert_eq!(binaries.get(logical_id), Some(&binary));
     }
-    assert!(functions.iter().all(|function| function.timeout == Duration::from_secs(10)));
+    // `Globals`, and those that have their own.
+    for function in functions {
+        let has_own = ["LoginFunction", "TokenFunction", "AccountFunction"].contains(&function.logical_id.as_str());
+        assert_eq!(function.timeout, Duration::from_secs(if has_own { 20 } else { 10 }), "{}", function.logical_id);
+    }
 }
 
 #[test]

@@ -1,0 +1,294 @@
+//! `latchkey user import`: users from elsewhere, with the hashes they have there.
+//!
+//! The file is read line by line and never held whole. Each user is written on condition that nobody has the name, so running it
+//! again goes on where it stopped, and nobody who is there is changed.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
+
+use aws_lc_rs::rand::SystemRandom;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use shared::account;
+use shared::clock;
+use shared::password::hash::Hasher;
+use shared::random::RandomError;
+use shared::store::StoreError;
+use shared::store::users::UsersTable;
+use shared::username::Username;
+use tokio::task::JoinSet;
+
+use super::role;
+use crate::terminal::{Output, complain};
+
+/// Longest line, in bytes.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+/// How many users are written at once.
+const AT_ONCE: usize = 32;
+/// After how many lines progress is said, on a terminal and elsewhere.
+const PROGRESS_LINES: (u64, u64) = (100, 10_000);
+
+/// The import was not done, or not wholly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    #[error("the file {0} cannot be opened")]
+    Open(String, #[source] io::Error),
+    #[error("the file could not be read after line {line}; run it again to go on, imported so far: {imported}")]
+    Read {
+        line: u64,
+        imported: u64,
+        #[source]
+        source: io::Error,
+    },
+    #[error("no ids for users")]
+    Random(#[from] RandomError),
+    #[error("the table of users did not answer, near line {line}; run it again to go on, imported so far: {imported}")]
+    Store {
+        line: u64,
+        imported: u64,
+        #[source]
+        source: StoreError,
+    },
+    #[error("lines were refused: {0}; the others are imported")]
+    Refused(u64),
+}
+
+impl ImportError {
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Open(..) | Self::Read { .. } => "file_failed",
+            Self::Random(_) => "failed",
+            Self::Store { .. } => "store_failed",
+            Self::Refused(_) => "lines_refused",
+        }
+    }
+}
+
+/// A line of the file. Nothing else may be in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    username: String,
+    hash: SecretString,
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+/// How far it has got.
+#[derive(Default)]
+struct Progress {
+    lines: u64,
+    imported: u64,
+    already_there: u64,
+    refused: Vec<(u64, String)>,
+}
+
+pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Result<(), ImportError> {
+    let input: Box<dyn BufRead> = if file == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened = File::open(file).map_err(|source| ImportError::Open(file.to_owned(), source))?;
+        Box::new(BufReader::new(opened))
+    };
+    let mut progress = Progress::default();
+    let outcome = import(users, input, &mut progress, output).await;
+    clear_progress();
+    outcome?;
+
+    let Progress { imported, already_there, refused, .. } = &progress;
+    let text = format!(
+        "imported: {imported}; already there, and left as they are: {already_there}; lines refused: {}",
+        refused.len()
+    );
+    let reasons: Vec<_> = refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
+    output.result(&text, &json!({ "imported": imported, "already_there": already_there, "refused": reasons }));
+    match refused.len() {
+        0 => Ok(()),
+        refused => Err(ImportError::Refused(refused as u64)),
+    }
+}
+
+async fn import(
+    users: &UsersTable,
+    mut input: Box<dyn BufRead>,
+    progress: &mut Progress,
+    output: Output,
+) -> Result<(), ImportError> {
+    let random = SystemRandom::new();
+    let now = clock::now();
+    let mut names = HashSet::new();
+    let mut writes = JoinSet::new();
+    loop {
+        let line = next_line(&mut input).map_err(|source| ImportError::Read {
+            line: progress.lines,
+            imported: progress.imported,
+            source,
+        })?;
+        let Some(line) = line else { break };
+        progress.lines += 1;
+        say_progress(progress);
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let accepted = read(&line).and_then(|(username, line)| {
+            if names.insert(username.as_str().to_owned()) {
+                Ok((username, line))
+            } else {
+                Err(format!("the user {username} is in an earlier line too"))
+            }
+        });
+        match accepted {
+            Ok((username, Line { hash, roles, .. })) => {
+                let user = account::user_with_hash(&random, &username, hash, roles, now)?;
+                let users = users.clone();
+                writes.spawn(async move { users.add(&user).await });
+            }
+            Err(reason) => refuse(progress, reason, output),
+        }
+        if writes.len() >= AT_ONCE {
+            count(writes.join_next().await, progress)?;
+        }
+    }
+    while let Some(write) = writes.join_next().await {
+        count(Some(write), progress)?;
+    }
+    Ok(())
+}
+
+type Write = Result<Result<bool, StoreError>, tokio::task::JoinError>;
+
+fn count(write: Option<Write>, progress: &mut Progress) -> Result<(), ImportError> {
+    match write {
+        Some(Ok(Ok(true))) => progress.imported += 1,
+        Some(Ok(Ok(false))) => progress.already_there += 1,
+        Some(Ok(Err(source))) => {
+            return Err(ImportError::Store { line: progress.lines, imported: progress.imported, source });
+        }
+        // A write neither panics nor is cancelled.
+        Some(Err(_)) | None => {}
+    }
+    Ok(())
+}
+
+/// A line without its end. `None` at the end of the file. What is too long is cut, one byte over the limit.
+fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut limited = input.take(MAX_LINE_BYTES as u64 + 1);
+    if limited.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if line.len() > MAX_LINE_BYTES {
+        skip_line(input)?;
+    }
+    Ok(Some(line))
+}
+
+fn skip_line(input: &mut dyn BufRead) -> io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        input.consume(used);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// A user of a line, or why there is none. The reason repeats nothing but a name: a line has a hash in it.
+fn read(line: &[u8]) -> Result<(Username, Line), String> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
+    }
+    let line: Line = serde_json::from_slice(line).map_err(|_| {
+        "it is not a JSON object with the strings `username` and `hash`, perhaps the list of strings `roles`, and nothing else"
+            .to_owned()
+    })?;
+    let username = Username::parse(&line.username).map_err(|error| error.to_string())?;
+    Hasher::check_importable(line.hash.expose_secret()).map_err(|_| {
+        format!("the hash of {username} is none that can be imported; `latchkey user import --help` says which can")
+    })?;
+    for name in &line.roles {
+        role(name).map_err(|error| format!("a role of {username} is none: {error}"))?;
+    }
+    Ok((username, line))
+}
+
+fn refuse(progress: &mut Progress, reason: String, output: Output) {
+    if !output.json {
+        clear_progress();
+        complain(&format!("line {}: {reason}", progress.lines));
+    }
+    progress.refused.push((progress.lines, reason));
+}
+
+/// On a terminal one line that changes, elsewhere a line now and then.
+fn say_progress(progress: &Progress) {
+    let mut stderr = io::stderr();
+    let is_terminal = stderr.is_terminal();
+    let interval = if is_terminal { PROGRESS_LINES.0 } else { PROGRESS_LINES.1 };
+    if progress.lines.is_multiple_of(interval) {
+        let text = format!("{} lines read, {} users imported", progress.lines, progress.imported);
+        // A closed pipe is no reason to stop.
+        let _ = if is_terminal { write!(stderr, "\r\x1b[K{text}") } else { writeln!(stderr, "latchkey: {text}") };
+    }
+}
+
+fn clear_progress() {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(mut input: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        while let Some(line) = next_line(&mut input).unwrap() {
+            lengths.push(line.len());
+        }
+        lengths
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one_and_long_ones_are_cut_and_passed_over() {
+        assert_eq!(lines(b""), [0_usize; 0]);
+        assert_eq!(lines(b"a\n\nbc"), [1, 0, 2]);
+        let long = [vec![b'x'; 3 * MAX_LINE_BYTES], b"\nab\n".to_vec()].concat();
+        assert_eq!(lines(&long), [MAX_LINE_BYTES + 1, 2]);
+        assert_eq!(lines(&vec![b'x'; 2 * MAX_LINE_BYTES]), [MAX_LINE_BYTES + 1]);
+        let just = [vec![b'x'; MAX_LINE_BYTES], b"\nab".to_vec()].concat();
+        assert_eq!(lines(&just), [MAX_LINE_BYTES, 2]);
+    }
+
+    #[test]
+    fn a_line_that_is_refused_says_why_and_repeats_no_hash() {
+        for (line, reason) in [
+            ("{", "it is not a JSON object"),
+            (r#"{"username":"a"}"#, "it is not a JSON object"),
+            (r#"{"username":"a","hash":1}"#, "it is not a JSON object"),
+            (r#"{"username":"a","hash":"s3cr3t","password":"x"}"#, "it is not a JSON object"),
+            (r#"{"username":"a b","hash":"s3cr3t"}"#, "a user name consists of"),
+            (r#"{"username":"Alice","hash":"s3cr3t"}"#, "the hash of alice is none that can be imported"),
+        ] {
+            let refused = read(line.as_bytes()).err().unwrap();
+            assert!(refused.starts_with(reason) && !refused.contains("s3cr3t"), "{refused}");
+        }
+        assert!(read(b"{\"username\":\"\xff\",\"hash\":\"x\"}").is_err());
+        let hash = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let line = format!(r#"{{"username":"a","hash":"{hash}","roles":["b c"]}}"#);
+        assert!(read(line.as_bytes()).err().unwrap().starts_with("a role of a is none"));
+        let line = format!(r#"{{"username":"A","hash":"{hash}","roles":["user"]}}"#);
+        assert_eq!(read(line.as_bytes()).ok().unwrap().0.as_str(), "a");
+    }
+}

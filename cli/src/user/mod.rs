@@ -1,0 +1,376 @@
+//! `latchkey user`.
+
+mod import;
+
+use std::env;
+
+use aws_lc_rs::rand::SystemRandom;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use shared::account::{self, AccountError, Accounts};
+use shared::clock;
+use shared::config::{self, ConfigError, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
+use shared::password::Password;
+use shared::password::hash::Hasher;
+use shared::password::policy::{DEFAULT_MIN_CODE_POINTS, PasswordPolicy, PolicyError};
+use shared::store::StoreError;
+use shared::store::denylist::DenylistTable;
+use shared::store::login_attempts::LoginAttemptsTable;
+use shared::store::users::{User, UserStatus, UsersTable};
+use shared::throttle::Throttle;
+use shared::username::{Username, UsernameError};
+
+use crate::terminal::{self, Output, PasswordError};
+use import::ImportError;
+
+/// Most characters of a role's name.
+const MAX_ROLE_CHARACTERS: usize = 64;
+
+#[derive(Args)]
+pub(crate) struct UserArguments {
+    /// Print JSON, for scripts: an object for each result, and errors as `{"error": code, "message": text}` on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Add a user. The password is asked for, or read as a line from standard input
+    Add {
+        /// The user's name: letters, digits and . _ - + @, in any case
+        name: String,
+        /// A role of the user; may be given more than once
+        #[arg(long = "role", value_name = "ROLE", value_parser = role)]
+        roles: Vec<String>,
+    },
+    /// Show a user
+    Show {
+        /// The user's name
+        name: String,
+    },
+    /// List all users, in no order
+    List,
+    /// Give a user another password; every session and token from before is dead
+    ///
+    /// The password is asked for, or read as a line from standard input. Failed attempts are forgotten.
+    SetPassword {
+        /// The user's name
+        name: String,
+    },
+    /// Give a user other roles, in place of those there are. They count from the next login or refresh on
+    SetRoles {
+        /// The user's name
+        name: String,
+        /// A role; may be given more than once
+        #[arg(long = "role", value_name = "ROLE", value_parser = role, required_unless_present = "none")]
+        roles: Vec<String>,
+        /// No role at all
+        #[arg(long, conflicts_with = "roles")]
+        none: bool,
+    },
+    /// Let a user who was disabled log in again. What was ended stays ended
+    Enable {
+        /// The user's name
+        name: String,
+    },
+    /// Disable a user, who then cannot log in; every session and token is dead at once
+    Disable {
+        /// The user's name
+        name: String,
+    },
+    /// End everything a user has: every session and token is dead at once. The user may log in again
+    Revoke {
+        /// The user's name
+        name: String,
+    },
+    /// Forget the failed attempts to log in as a user, so that the next one need not wait
+    Unlock {
+        /// The user's name
+        name: String,
+    },
+    /// Add users whose passwords were hashed elsewhere, from a file of JSON lines
+    ///
+    /// A line is `{"username": "alice", "hash": "$2b$12$…", "roles": ["user"]}`; `roles` may be left out. Hashes are Argon2, scrypt and PBKDF2
+    /// (SHA-256, SHA-512) as PHC strings, and bcrypt ($2a$, $2b$, $2y$). They are replaced by Argon2id at each user's first login.
+    ///
+    /// A user who is there already is left as is, so an import that was interrupted goes on when it is run again. Lines that are
+    /// refused are reported by their number, and the others are imported; then the exit code is 1.
+    Import {
+        /// The file; - is standard input
+        file: String,
+    },
+}
+
+/// A command about a user failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("LATCHKEY_MIN_PASSWORD_LENGTH cannot be used")]
+    Policy(#[from] PolicyError),
+    #[error("{name:?} cannot be a user's name")]
+    Name { name: String, source: UsernameError },
+    #[error("there is no user {0}")]
+    Unknown(Username),
+    #[error("there is a user {0} already; nothing was changed")]
+    Taken(Username),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("{0} Nothing was changed.")]
+    Weak(shared::password::policy::Weakness),
+    #[error("the user could not be changed")]
+    Account(#[source] AccountError),
+    #[error("a table did not answer")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+}
+
+impl UserError {
+    /// The stable name, for scripts.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) | Self::Policy(_) => "configuration",
+            Self::Name { .. } => "invalid_username",
+            Self::Unknown(_) => "unknown_user",
+            Self::Taken(_) => "username_taken",
+            Self::Password(_) => "no_password",
+            Self::Weak(_) => "weak_password",
+            Self::Account(_) => "failed",
+            Self::Store(_) => "store_failed",
+            Self::Import(error) => error.code(),
+        }
+    }
+}
+
+/// The tables, once a command asks for them.
+struct Tables {
+    client: aws_sdk_dynamodb::Client,
+    users: UsersTable,
+}
+
+impl Tables {
+    async fn open() -> Result<Self, ConfigError> {
+        let name = config::table_name("USERS_TABLE_NAME")?;
+        let client = client().await;
+        Ok(Self { users: UsersTable::new(client.clone(), name), client })
+    }
+
+    fn denylist(&self) -> Result<DenylistTable, ConfigError> {
+        Ok(DenylistTable::new(self.client.clone(), config::table_name("DENYLIST_TABLE_NAME")?))
+    }
+
+    /// Only for [`Throttle::unlock`], so the limits do not matter.
+    fn throttle(&self) -> Result<Throttle, ConfigError> {
+        let name = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
+        Ok(Throttle::new(LoginAttemptsTable::new(self.client.clone(), name), 1))
+    }
+}
+
+pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
+    let output = Output { json: arguments.json };
+    let tables = Tables::open().await?;
+    match arguments.command {
+        UserCommand::Add { name, roles } => add(&tables, &name, roles, output).await,
+        UserCommand::Show { name } => {
+            let username = parse(&name)?;
+            let user = tables.users.find(&username).await?.ok_or(UserError::Unknown(username))?;
+            output.result(&describe(&user), &record(&user));
+            Ok(())
+        }
+        UserCommand::List => {
+            let each = |user| {
+                output.result(&summary(&user), &record(&user));
+            };
+            Ok(tables.users.for_each(each).await?)
+        }
+        UserCommand::SetPassword { name } => set_password(&tables, &name, output).await,
+        UserCommand::SetRoles { name, roles, none: _ } => {
+            let username = parse(&name)?;
+            let denylist = tables.denylist()?;
+            let accounts = Accounts { users: &tables.users, denylist: &denylist };
+            accounts.set_roles(&username, &roles).await.map_err(|error| of(error, &username))?;
+            let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
+            let text = format!(
+                "{username} now has the roles: {}. They count from the next login or refresh on. Access tokens from before keep the \
+                 old ones until they expire, {minutes} minutes at the most; `latchkey user revoke {username}` ends them now",
+                roles_text(&roles)
+            );
+            output.result(
+                &text,
+                &json!({ "username": username.as_str(), "action": "set-roles", "changed": true, "roles": roles }),
+            );
+            Ok(())
+        }
+        UserCommand::Enable { name } => {
+            let username = parse(&name)?;
+            let denylist = tables.denylist()?;
+            let accounts = Accounts { users: &tables.users, denylist: &denylist };
+            let changed = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
+            let text = if changed {
+                format!("enabled {username}, who may log in again; sessions and tokens from before stay dead")
+            } else {
+                format!("{username} was enabled already")
+            };
+            output.action(&text, &username, "enable", changed);
+            Ok(())
+        }
+        UserCommand::Disable { name } => {
+            let username = parse(&name)?;
+            let denylist = tables.denylist()?;
+            let accounts = Accounts { users: &tables.users, denylist: &denylist };
+            let changed = accounts.disable(&username, clock::now()).await.map_err(|error| of(error, &username))?;
+            let text = if changed {
+                format!("disabled {username}: no login any more, and every session and token is dead")
+            } else {
+                format!("{username} was disabled already")
+            };
+            output.action(&text, &username, "disable", changed);
+            Ok(())
+        }
+        UserCommand::Revoke { name } => {
+            let username = parse(&name)?;
+            let denylist = tables.denylist()?;
+            let accounts = Accounts { users: &tables.users, denylist: &denylist };
+            accounts.revoke(&username, clock::now()).await.map_err(|error| of(error, &username))?;
+            let text = format!("every session and token of {username} is dead; {username} may log in again");
+            output.action(&text, &username, "revoke", true);
+            Ok(())
+        }
+        UserCommand::Unlock { name } => {
+            let username = parse(&name)?;
+            if tables.users.find(&username).await?.is_none() {
+                return Err(UserError::Unknown(username));
+            }
+            tables.throttle()?.unlock(&username).await?;
+            let text =
+                format!("failed attempts to log in as {username} are forgotten; those of source addresses are not");
+            output.action(&text, &username, "unlock", true);
+            Ok(())
+        }
+        UserCommand::Import { file } => Ok(import::run(&tables.users, &file, output).await?),
+    }
+}
+
+async fn add(tables: &Tables, name: &str, roles: Vec<String>, output: Output) -> Result<(), UserError> {
+    let username = parse(name)?;
+    let policy = policy()?;
+    // Before a password is typed for nothing.
+    if tables.users.find(&username).await?.is_some() {
+        return Err(UserError::Taken(username));
+    }
+    let password = terminal::new_password()?;
+    policy.check(&password, &username).map_err(UserError::Weak)?;
+    let user = new_user(&username, &password, roles)?;
+    if !tables.users.add(&user).await? {
+        return Err(UserError::Taken(username));
+    }
+    let text = format!("added {username}, id {}, roles {}", user.user_id, roles_text(&user.roles));
+    output.result(&text, &record(&user));
+    Ok(())
+}
+
+async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
+    let username = parse(name)?;
+    let policy = policy()?;
+    let (denylist, throttle) = (tables.denylist()?, tables.throttle()?);
+    if tables.users.find(&username).await?.is_none() {
+        return Err(UserError::Unknown(username));
+    }
+    let password = terminal::new_password()?;
+    let accounts = Accounts { users: &tables.users, denylist: &denylist };
+    accounts
+        .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, clock::now())
+        .await
+        .map_err(|error| of(error, &username))?;
+    throttle.unlock(&username).await?;
+    let text = format!(
+        "{username} has the new password: every session and token from before is dead, and failed attempts are forgotten"
+    );
+    output.action(&text, &username, "set-password", true);
+    Ok(())
+}
+
+/// The table of users, as the caller's own credentials reach it.
+pub(crate) async fn table() -> Result<UsersTable, ConfigError> {
+    Ok(Tables::open().await?.users)
+}
+
+/// A client with a person's credentials.
+pub(crate) async fn client() -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&shared::store::client::config_loader().load().await)
+}
+
+/// A user of the first epoch who may log in.
+pub(crate) fn new_user(username: &Username, password: &Password, roles: Vec<String>) -> Result<User, UserError> {
+    account::new_user(&Hasher::new(), &SystemRandom::new(), username, password, roles, clock::now())
+        .map_err(|error| of(error, username))
+}
+
+/// What a new password must be. An operator's shell need not say it.
+fn policy() -> Result<PasswordPolicy, UserError> {
+    let is_set = env::var_os("LATCHKEY_MIN_PASSWORD_LENGTH").is_some();
+    let min_code_points = if is_set { config::min_password_length()? } else { DEFAULT_MIN_CODE_POINTS };
+    Ok(PasswordPolicy::new(min_code_points)?)
+}
+
+fn of(error: AccountError, username: &Username) -> UserError {
+    match error {
+        AccountError::Unknown => UserError::Unknown(username.clone()),
+        AccountError::Taken => UserError::Taken(username.clone()),
+        AccountError::Password(weakness) => UserError::Weak(weakness),
+        AccountError::Store(error) => UserError::Store(error),
+        error => UserError::Account(error),
+    }
+}
+
+fn parse(name: &str) -> Result<Username, UserError> {
+    Username::parse(name).map_err(|source| UserError::Name { name: name.to_owned(), source })
+}
+
+/// A role's name, as a person or a file gives it.
+fn role(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text.len() <= MAX_ROLE_CHARACTERS
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a role has 1 to {MAX_ROLE_CHARACTERS} ASCII letters, digits and characters of . _ - :"))
+    }
+}
+
+fn roles_text(roles: &[String]) -> String {
+    if roles.is_empty() { "none".to_owned() } else { roles.join(", ") }
+}
+
+/// A user for a script. Never the hash.
+fn record(user: &User) -> Value {
+    json!({
+        "username": user.username,
+        "user_id": user.user_id,
+        "roles": user.roles,
+        "status": user.status.as_str(),
+        "epoch": user.epoch,
+        "created_at": user.created_at,
+    })
+}
+
+fn describe(user: &User) -> String {
+    format!(
+        "username    {}\nid          {}\nroles       {}\nstatus      {}\nepoch       {}\ncreated_at  {} (epoch seconds)",
+        user.username,
+        user.user_id,
+        roles_text(&user.roles),
+        user.status.as_str(),
+        user.epoch,
+        user.created_at
+    )
+}
+
+fn summary(user: &User) -> String {
+    let disabled = if user.status == UserStatus::Disabled { "  (disabled)" } else { "" };
+    format!("{}  {}  {}{disabled}", user.username, user.user_id, roles_text(&user.roles))
+}
