@@ -113,6 +113,11 @@ fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> 
             java.arg("-dbPath").arg(directory)
         }
     };
+    // It leaves a file where it is started.
+    if let Some(directory) = log.parent() {
+        fs::create_dir_all(directory).map_err(|error| DynamoDbLocalError::Directory(directory.to_owned(), error))?;
+        java.current_dir(directory);
+    }
     let mut process = Supervised::start("DynamoDB Local", java, log)?;
     let endpoint = format!("http://127.0.0.1:{port}");
     process.wait_until(PATIENCE, || tables::answers(&endpoint))?;

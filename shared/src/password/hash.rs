@@ -1,6 +1,6 @@
 //! Argon2id, stored as PHC strings.
 //!
-//! The parameters are one constant. A hash made with others, or by another scheme ([`super::stored`]), still verifies, because
+//! The parameters are one constant. A hash made with others, or by another scheme (`stored.rs`), still verifies, because
 //! it carries its own; [`Hasher::needs_rehash`] tells it.
 //! A hash is computed for an unknown user too, with [`Hasher::absent_user`], so that time tells nobody which names exist.
 

@@ -1,0 +1,97 @@
+//! Can the time of a refused login tell whether a name exists?
+//!
+//! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with its calls
+//! to DynamoDB Local and its hash. It prints the medians and how far each is from that of the wrong password.
+//!
+//! `cargo bench -p shared --features store --bench login_refusals`, with a number of rounds as its argument.
+#![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
+#![allow(clippy::print_stdout, reason = "it prints a table")]
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::SystemRandom;
+use sam_template::{Parameters, Template};
+use shared::account::{self, Accounts};
+use shared::authentication::Authenticator;
+use shared::clock;
+use shared::password::Password;
+use shared::password::hash::Hasher;
+use shared::store::client;
+use shared::store::denylist::DenylistTable;
+use shared::store::login_attempts::LoginAttemptsTable;
+use shared::store::users::UsersTable;
+use shared::throttle::{SourceNetwork, Throttle};
+use shared::username::Username;
+use xtask::dynamodb_local::{DynamoDbLocal, Storage};
+use xtask::install::Tools;
+
+const PASSWORD: &str = "correct horse battery staple";
+const NAME: &str = "login-refusals";
+
+fn main() {
+    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(300);
+    let log = xtask::workspace::local().join("logs").join("bench-dynamodb.log");
+    let dynamodb = DynamoDbLocal::start(&Tools::find_or_install().unwrap(), Storage::Memory, log).unwrap();
+    let template = Template::load(&xtask::workspace::template(), Parameters::new(NAME)).unwrap();
+    xtask::tables::create(&dynamodb.endpoint(), &template).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(measure(&dynamodb.endpoint(), rounds));
+}
+
+async fn measure(endpoint: &str, rounds: usize) {
+    let config = client::config_loader()
+        .endpoint_url(endpoint)
+        .region(aws_config::Region::from_static("local"))
+        .test_credentials()
+        .load()
+        .await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
+    let table = |logical_id: &str| format!("{NAME}-{logical_id}");
+    let users = UsersTable::new(client.clone(), table("UsersTable"));
+    let denylist = DenylistTable::new(client.clone(), table("DenylistTable"));
+    let throttle = Throttle::new(LoginAttemptsTable::new(client, table("LoginAttemptsTable")), 1_000_000);
+    let (hasher, random, now) = (Hasher::new(), SystemRandom::new(), clock::now());
+
+    let [known, disabled, unknown] =
+        ["known-user", "disabled-user", "unknown-user"].map(|name| Username::parse(name).unwrap());
+    for name in [&known, &disabled] {
+        let password = Password::new(PASSWORD.to_owned());
+        let user = account::new_user(&hasher, &random, name, &password, Vec::new(), now).unwrap();
+        assert!(users.add(&user).await.unwrap());
+    }
+    assert!(Accounts { users: &users, denylist: &denylist }.disable(&disabled, now).await.unwrap());
+
+    let authenticator = Authenticator { users: &users, throttle: &throttle, hasher: &hasher, random: &random };
+    let network = SourceNetwork::of(Some("192.0.2.10"));
+    let cases = [
+        ("wrong password", &known, "not the password at all!!!!!"),
+        ("unknown user", &unknown, PASSWORD),
+        ("disabled user", &disabled, PASSWORD),
+    ];
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for round in 0..rounds + 10 {
+        for offset in 0..cases.len() {
+            // Each case comes first, second and third equally often.
+            let index = (round + offset) % cases.len();
+            let (_, name, password) = cases[index];
+            throttle.unlock(name).await.unwrap();
+            let password = Password::new(password.to_owned());
+            let started = Instant::now();
+            let refused = authenticator.authenticate(name.as_str(), &password, &network, now).await;
+            let elapsed = started.elapsed();
+            assert!(refused.is_err());
+            // The first ones warm up.
+            if round >= 10 {
+                times[index].push(elapsed);
+            }
+        }
+    }
+    let medians = times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1000.0
+    });
+    println!("{rounds} rounds, medians:");
+    for ((case, ..), median) in cases.iter().zip(medians) {
+        println!("  {case:15} {median:8.3} ms  {:+6.2} %", (median / medians[0] - 1.0) * 100.0);
+    }
+}
