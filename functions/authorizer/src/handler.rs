@@ -1,4 +1,14 @@
-//! Event in, verdict out.
+//! Event in, answer out.
+//!
+//! | What is known of the token              | HTTP API 2.0          | HTTP API 1.0  | REST and WebSocket API      |
+//! |-----------------------------------------|-----------------------|---------------|-----------------------------|
+//! | It counts                               | `isAuthorized: true`  | Allow         | Allow                       |
+//! | There is none, or it is not good        | `isAuthorized: false` | Deny          | error `Unauthorized`: 401   |
+//! | It was good and is revoked              | `isAuthorized: false` | Deny          | Deny: 403                   |
+//! | Nothing: the store fails, …             | error: 500            | error: 500    | error: 500                  |
+//!
+//! To Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not, it
+//! says `refused`.
 
 use std::time::Instant;
 
@@ -6,14 +16,14 @@ use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
 use shared::config::TokenParties;
-use shared::http::bearer;
 use shared::identity::Identity;
-use shared::token::verifier::Expected;
+use shared::token::verifier::{Expected, Refusal};
 use shared::{clock, telemetry};
 
-use crate::event::{Event, Verdict};
+use crate::event::answer::{Answer, PolicyResponse, RoleError, SimpleResponse};
+use crate::event::{Event, EventError, Kind};
 
-/// What a verdict needs.
+/// What an answer needs.
 pub(crate) struct Authorizer {
     pub(crate) tokens: AccessTokenAuthorizer,
     pub(crate) parties: TokenParties,
@@ -21,16 +31,15 @@ pub(crate) struct Authorizer {
 
 impl Authorizer {
     /// Allows or denies. Whatever cannot be known is an error: API Gateway answers 500, and nobody gets through.
-    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<Verdict, Diagnostic> {
+    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<Answer, Diagnostic> {
         let started = Instant::now();
-        let Ok(event) = serde_json::from_str::<Event>(payload.get()) else {
-            // What the event holds is not repeated: a token, most likely.
-            tracing::error!(outcome = "failed", reason = "malformed_event");
-            return Err(diagnostic("EventError", "the event is not an authorizer event of payload format 2.0"));
-        };
+        let event = Event::read(payload).map_err(|error| {
+            tracing::error!(outcome = "failed", reason = error.reason());
+            unusable(error)
+        })?;
         let span = tracing::Span::current();
-        span.record("request_id", event.request_context.request_id.as_deref());
-        span.record("route", event.request_context.route_key.as_deref());
+        span.record("request_id", event.request_id.as_deref());
+        span.record("route", event.route.as_deref());
         let decision = self.decide(&event).await;
         let milliseconds = telemetry::milliseconds_since(started);
         match decision {
@@ -38,31 +47,83 @@ impl Authorizer {
                 span.record("sub", &caller.sub);
                 span.record("sid", &caller.sid);
                 span.record("jti", &caller.jti);
-                tracing::info!(outcome = "allowed", milliseconds);
-                Ok(Verdict::allow(caller))
+                let answer = allowed(event.kind, caller);
+                if answer.is_ok() {
+                    tracing::info!(outcome = "allowed", milliseconds);
+                } else {
+                    tracing::error!(outcome = "failed", reason = "malformed_role", milliseconds);
+                }
+                answer
             }
             Err(AuthorizationError::Refused(refusal)) => {
                 tracing::warn!(outcome = "refused", reason = refusal.reason(), milliseconds);
-                Ok(Verdict::deny())
+                refused(event.kind, refusal)
             }
             Err(error) => {
                 let (reason, chain) = (error.reason(), telemetry::chain(&error));
                 tracing::error!(outcome = "failed", reason, error = chain, milliseconds);
-                Err(diagnostic("AuthorizationError", &error.to_string()))
+                Err(failed(&event.kind, &error))
             }
         }
     }
 
     async fn decide(&self, event: &Event) -> Result<Identity, AuthorizationError> {
-        let token = bearer::token(&event.headers, &event.query_string_parameters)?;
-        let domain_name = event.request_context.domain_name.as_deref();
-        let issuer = self.parties.issuer(domain_name).ok_or(AuthorizationError::NoIssuer)?;
+        let token = event.access_token()?;
+        let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(AuthorizationError::NoIssuer)?;
         let expected = Expected { issuer: &issuer, audience: &self.parties.audience };
         Ok(self.tokens.authorize(token, expected, clock::now()).await?.into())
     }
 }
 
-/// What Lambda is told. API Gateway makes a 500 of it and tells the client nothing.
+/// The event cannot be used.
+fn unusable(error: EventError) -> Diagnostic {
+    diagnostic("EventError", error.message())
+}
+
+/// The token counts.
+fn allowed(kind: Kind, caller: Identity) -> Result<Answer, Diagnostic> {
+    match kind {
+        Kind::HttpV2 => Ok(Answer::Simple(SimpleResponse::allow(caller))),
+        Kind::HttpV1(stage) | Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => {
+            match PolicyResponse::allow(stage, caller) {
+                Ok(response) => Ok(Answer::Policy(response)),
+                Err(RoleError) => Err(diagnostic("AuthorizationError", "a role of the token is empty or has a space")),
+            }
+        }
+    }
+}
+
+/// The token does not count.
+fn refused(kind: Kind, refusal: Refusal) -> Result<Answer, Diagnostic> {
+    match kind {
+        Kind::HttpV2 => Ok(Answer::Simple(SimpleResponse::deny())),
+        // What an HTTP API makes of an error's text is not documented.
+        Kind::HttpV1(stage) => Ok(Answer::Policy(PolicyResponse::deny(stage))),
+        Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => match refusal {
+            Refusal::RevokedToken | Refusal::RevokedSession | Refusal::RevokedEpoch => {
+                Ok(Answer::Policy(PolicyResponse::deny(stage)))
+            }
+            // Exactly this word, from which API Gateway makes a 401. Any other error is a 500.
+            _ => Err(diagnostic("Unauthorized", "Unauthorized")),
+        },
+    }
+}
+
+/// It could not be found out whether the token counts.
+fn failed(kind: &Kind, error: &AuthorizationError) -> Diagnostic {
+    match (error, kind) {
+        (AuthorizationError::NoIssuer, Kind::RestToken(_)) => diagnostic(
+            "AuthorizationError",
+            "the issuer is not known: an event of type TOKEN has no domain name, so LATCHKEY_ISSUER must be set",
+        ),
+        _ => diagnostic("AuthorizationError", &error.to_string()),
+    }
+}
+
+/// What Lambda is told. API Gateway tells the client nothing of it.
 fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
     Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

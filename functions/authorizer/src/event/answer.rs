@@ -1,0 +1,129 @@
+//! What API Gateway takes for an answer.
+//!
+//! Every answer says in so many words whether the request passes. These types are Latchkey's own because a policy statement
+//! of `aws_lambda_events` whose effect nobody sets is an `Allow`.
+
+use serde::Serialize;
+use shared::identity::Identity;
+
+use super::stage::Stage;
+
+/// `principalId` of a policy that refuses: a token that does not count says nothing about its bearer.
+const NOBODY: &str = "unauthenticated";
+
+/// One of the two forms.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// For HTTP APIs with payload format 2.0.
+    Simple(SimpleResponse),
+    /// For everything else.
+    Policy(PolicyResponse),
+}
+
+/// The simple response. API Gateway hands `context` to the function behind it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SimpleResponse {
+    is_authorized: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<Identity>,
+}
+
+impl SimpleResponse {
+    /// The request passes, as this caller's.
+    pub(crate) fn allow(caller: Identity) -> Self {
+        Self { is_authorized: true, context: Some(caller) }
+    }
+
+    /// The request does not pass. API Gateway answers 403 and says nothing more.
+    pub(crate) fn deny() -> Self {
+        Self { is_authorized: false, context: None }
+    }
+}
+
+/// An IAM policy about one stage, and whose it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PolicyResponse {
+    principal_id: String,
+    policy_document: PolicyDocument,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<Context>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PolicyDocument {
+    version: &'static str,
+    statement: [Statement; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: &'static str,
+    effect: Effect,
+    resource: Stage,
+}
+
+/// Without a default, so that nobody can leave it to one.
+#[derive(Debug, Serialize)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// The caller for the function behind, at `requestContext.authorizer`. REST and WebSocket APIs take strings, numbers and
+/// booleans only, and hand all of them on as strings: so they are strings here already. Numbers are decimal, roles are
+/// joined by a space.
+#[derive(Debug, Serialize)]
+struct Context {
+    sub: String,
+    username: String,
+    roles: String,
+    sid: String,
+    jti: String,
+    exp: String,
+    epoch: String,
+}
+
+/// A role of the token is empty or has a space: joined with the others it would look like none or like two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoleError;
+
+impl PolicyResponse {
+    /// The request passes, as this caller's.
+    ///
+    /// # Errors
+    /// The caller's roles cannot be joined. Operators cannot give such a role to anybody.
+    pub(crate) fn allow(stage: Stage, caller: Identity) -> Result<Self, RoleError> {
+        if caller.roles.iter().any(|role| role.is_empty() || role.contains(char::is_whitespace)) {
+            return Err(RoleError);
+        }
+        let context = Context {
+            sub: caller.sub.clone(),
+            username: caller.username,
+            roles: caller.roles.join(" "),
+            sid: caller.sid,
+            jti: caller.jti,
+            exp: caller.exp.to_string(),
+            epoch: caller.epoch.to_string(),
+        };
+        Ok(Self::new(caller.sub, Effect::Allow, stage, Some(context)))
+    }
+
+    /// The request does not pass. API Gateway answers 403.
+    pub(crate) fn deny(stage: Stage) -> Self {
+        Self::new(NOBODY.to_owned(), Effect::Deny, stage, None)
+    }
+
+    fn new(principal_id: String, effect: Effect, stage: Stage, context: Option<Context>) -> Self {
+        let statement = Statement { action: "execute-api:Invoke", effect, resource: stage };
+        Self {
+            principal_id,
+            policy_document: PolicyDocument { version: "2012-10-17", statement: [statement] },
+            context,
+        }
+    }
+}
