@@ -34,12 +34,25 @@ fn a_missing_variable_is_named() {
 
 #[test]
 fn a_wrong_variable_is_named_and_its_value_is_not() {
-    let good = [("LATCHKEY_AUDIENCE", "latchkey"), ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "900")];
+    let good = [
+        ("LATCHKEY_AUDIENCE", "latchkey"),
+        ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "900"),
+        ("LATCHKEY_MIN_PASSWORD_LENGTH", "15"),
+        ("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", "100"),
+        ("LATCHKEY_KMS_KEY_ID", "alias/latchkey"),
+        ("USERS_TABLE_NAME", "users"),
+        ("SESSIONS_TABLE_NAME", "sessions"),
+        ("DENYLIST_TABLE_NAME", "denylist"),
+        ("LOGIN_ATTEMPTS_TABLE_NAME", "attempts"),
+        ("SIGNING_KEYS_TABLE_NAME", "keys"),
+    ];
     for (name, value) in [
         ("LATCHKEY_ISSUER", "http://issuer.example"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "59"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "3601"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "soon"),
+        ("LATCHKEY_MIN_PASSWORD_LENGTH", "7"),
+        ("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", "0"),
         ("LATCHKEY_SEALING_KEY", "a key that is too short"),
     ] {
         let error = error_of("login", &[&good[..], &[(name, value)]].concat());

@@ -56,12 +56,26 @@ pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
     required(name, "the name of a DynamoDB table")
 }
 
-/// The key that seals private keys, as it is written: 32 bytes in base64.
-///
-/// # Errors
-/// The variable is not set.
-pub fn sealing_key() -> Result<SecretString, ConfigError> {
-    required("LATCHKEY_SEALING_KEY", "32 random bytes in base64").map(SecretString::from)
+/// What seals private keys.
+#[derive(Clone, Debug)]
+pub enum SealingConfig {
+    /// A key that is configured itself, for a machine without KMS: 32 bytes in base64.
+    Local(SecretString),
+    /// A KMS key, by its id, its ARN or an alias.
+    Kms(String),
+}
+
+impl SealingConfig {
+    /// Reads `LATCHKEY_SEALING_KEY`, which only local tooling sets, or else `LATCHKEY_KMS_KEY_ID`.
+    ///
+    /// # Errors
+    /// Neither is set.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        match env::var("LATCHKEY_SEALING_KEY").ok().filter(|key| !key.is_empty()) {
+            Some(key) => Ok(Self::Local(SecretString::from(key))),
+            None => required("LATCHKEY_KMS_KEY_ID", "the id or the ARN of a KMS key").map(Self::Kms),
+        }
+    }
 }
 
 /// Whose tokens these are and for whom.
@@ -147,17 +161,27 @@ pub fn min_password_length() -> Result<usize, ConfigError> {
     number_in("LATCHKEY_MIN_PASSWORD_LENGTH", 8..=64, "a whole number from 8 to 64")
 }
 
+/// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the secrets.
+///
+/// # Errors
+/// It is neither `accepted` nor `refused`.
+pub fn accepts_hs256() -> Result<bool, ConfigError> {
+    switch("LATCHKEY_HS256", ("accepted", "refused"), "`accepted` or `refused`")
+}
+
 /// Whether people may register themselves, from `LATCHKEY_REGISTRATION`.
 ///
 /// # Errors
 /// It is neither `enabled` nor `disabled`.
 pub fn is_registration_enabled() -> Result<bool, ConfigError> {
-    const NAME: &str = "LATCHKEY_REGISTRATION";
-    const FORM: &str = "`enabled` or `disabled`";
-    match required(NAME, FORM)?.as_str() {
-        "enabled" => Ok(true),
-        "disabled" => Ok(false),
-        _ => Err(ConfigError::Invalid { name: NAME, form: FORM }),
+    switch("LATCHKEY_REGISTRATION", ("enabled", "disabled"), "`enabled` or `disabled`")
+}
+
+fn switch(name: &'static str, (on, off): (&str, &str), form: &'static str) -> Result<bool, ConfigError> {
+    match required(name, form)?.as_str() {
+        value if value == on => Ok(true),
+        value if value == off => Ok(false),
+        _ => Err(ConfigError::Invalid { name, form }),
     }
 }
 

@@ -45,7 +45,8 @@ pub fn init(function: &'static str) {
         return;
     }
     panic::set_hook(Box::new(|panic| {
-        // The message is left out: it may quote what the code was working on.
+        // The message is left out of the log: it may quote what the code was working on. (The runtime tells it to Lambda, for
+        // whoever invoked the function directly; API Gateway passes none of that on.)
         let location = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
     }));

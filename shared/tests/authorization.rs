@@ -1,19 +1,21 @@
 //! What the authorizer decides, with keys and denylist on DynamoDB Local and a clock that the test holds.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod proxy;
 mod tables;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
+use proxy::{Fate, Proxy};
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
-use shared::keys::KeyPurpose;
 use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::generation::generate;
 use shared::keys::sealing::{EncryptionContext, Sealer};
 use shared::keys::signing::TokenSigner;
 use shared::keys::verification::VerificationKeys;
+use shared::keys::{KeyKind, KeyPurpose};
 use shared::session;
 use shared::store::denylist::{DenylistTable, Revocation};
 use shared::store::signing_keys::SigningKeysTable;
@@ -26,7 +28,7 @@ const EXPECTED: Expected<'_> = Expected { issuer: "https://api.example.com", aud
 
 /// An authorizer that has just started, on tables of its own.
 async fn authorizer(tables: &Tables) -> AccessTokenAuthorizer {
-    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys()), tables.denylist());
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys(), None), tables.denylist());
     authorizer.warm_up(NOW).await.unwrap();
     authorizer
 }
@@ -35,7 +37,7 @@ async fn authorizer(tables: &Tables) -> AccessTokenAuthorizer {
 async fn add_key(tables: &Tables) -> TokenSigner {
     let sealing_key = base64::engine::general_purpose::STANDARD.encode([1; 32]);
     let sealer = Sealer::local(&SecretString::from(sealing_key)).unwrap();
-    let key = generate(KeyPurpose::AccessToken, NOW - 10, NOW + 100_000, &sealer).await.unwrap();
+    let key = generate(KeyKind::AccessToken(SigningAlgorithm::Es256), NOW - 10, NOW + 100_000, &sealer).await.unwrap();
     tables.signing_keys().add(KeyPurpose::AccessToken, &key, NOW + 200_000).await.unwrap();
     let context = EncryptionContext { kid: &key.record.kid, purpose: KeyPurpose::AccessToken };
     let opened = sealer.open(context, &key.sealed_private_key).await.unwrap();
@@ -161,7 +163,7 @@ async fn authorizer_without_denylist(tables: &Tables) -> AccessTokenAuthorizer {
     let port = xtask::port::free().unwrap();
     let config = tables.client.config().to_builder().endpoint_url(format!("http://127.0.0.1:{port}")).build();
     let denylist = DenylistTable::new(aws_sdk_dynamodb::Client::from_conf(config), "denylist".to_owned());
-    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys()), denylist);
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys(), None), denylist);
     authorizer.warm_up(NOW).await.unwrap();
     authorizer
 }
@@ -193,8 +195,61 @@ async fn without_ever_having_read_the_keys_nobody_passes() {
     let port = xtask::port::free().unwrap();
     let config = tables.client.config().to_builder().endpoint_url(format!("http://127.0.0.1:{port}")).build();
     let keys = SigningKeysTable::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned());
-    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(keys), tables.denylist());
+    let authorizer = AccessTokenAuthorizer::new(VerificationKeys::new(keys, None), tables.denylist());
     assert!(authorizer.warm_up(NOW).await.is_err());
     let error = authorizer.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap_err();
     assert!(matches!(error, AuthorizationError::Store(_)), "{error}");
+}
+
+#[tokio::test]
+async fn before_the_keys_were_ever_read_a_token_that_needs_none_to_be_refused_costs_no_read() {
+    let tables = Tables::create("authorize-unread").await;
+    let signer = add_key(&tables).await;
+    let proxy = Proxy::start().await;
+    let through = tables.through(&proxy.endpoint);
+    let authorizer =
+        AccessTokenAuthorizer::new(VerificationKeys::new(through.signing_keys(), None), through.denylist());
+    assert_eq!(refusal(&authorizer, "garbage", NOW).await, Some(Refusal::NotThreeParts));
+    assert_eq!(refusal(&authorizer, &"x".repeat(10_000), NOW).await, Some(Refusal::TooLong));
+    assert_eq!(proxy.operations(), [""; 0]);
+    assert_eq!(refusal(&authorizer, &token(&signer, NOW), NOW).await, None);
+    assert_eq!(proxy.operations(), ["Query", "Query"]);
+}
+
+#[tokio::test]
+async fn a_refused_token_costs_no_read_and_an_accepted_one_one_consistent_query() {
+    let tables = Tables::create("authorize-calls").await;
+    let signer = add_key(&tables).await;
+    let proxy = Proxy::start().await;
+    let through = tables.through(&proxy.endpoint);
+    let authorizer =
+        AccessTokenAuthorizer::new(VerificationKeys::new(through.signing_keys(), None), through.denylist());
+    authorizer.warm_up(NOW).await.unwrap();
+    proxy.pass();
+    let good = token(&signer, NOW);
+    for refused in ["", "garbage", "a.b.c", &format!("{good}x"), &good[1..], &token(&signer, NOW - 900)] {
+        assert!(refusal(&authorizer, refused, NOW).await.is_some(), "{refused}");
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+    assert_eq!(refusal(&authorizer, &good, NOW).await, None);
+    assert_eq!(proxy.operations(), ["Query"]);
+    assert_eq!(proxy.calls()[0].body["ConsistentRead"], true);
+}
+
+#[tokio::test]
+async fn a_key_that_could_not_be_looked_for_is_not_known_to_be_missing() {
+    let tables = Tables::create("authorize-unknown-silent").await;
+    add_key(&tables).await;
+    let proxy = Proxy::start().await;
+    let through = tables.through(&proxy.endpoint);
+    let authorizer =
+        AccessTokenAuthorizer::new(VerificationKeys::new(through.signing_keys(), None), through.denylist());
+    authorizer.warm_up(NOW).await.unwrap();
+    let new = token(&add_key(&tables).await, NOW);
+    proxy.decide(|_, _| Fate::Lost);
+    let unknown = async |now| authorizer.authorize(&new, EXPECTED, now).await.unwrap_err();
+    assert!(matches!(unknown(NOW).await, AuthorizationError::Store(_)));
+    proxy.pass();
+    assert!(matches!(unknown(NOW + 9).await, AuthorizationError::Store(_)), "it is not asked again yet");
+    assert_eq!(refusal(&authorizer, &new, NOW + 10).await, None);
 }

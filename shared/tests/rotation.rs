@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use proxy::{Fate, Proxy};
-use shared::keys::KeyPurpose;
 use shared::keys::generation::generate;
+use shared::keys::{KeyKind, KeyPurpose};
 use shared::session::rotation::RefreshError;
 use shared::store::sessions::{ABSOLUTE_LIFETIME_SECONDS, IDLE_LIFETIME_SECONDS};
 use shared::token::verifier::Refusal;
@@ -188,7 +188,7 @@ async fn another_user_who_got_the_name_gets_nothing_of_the_former_ones_session()
 #[tokio::test]
 async fn a_token_of_a_retired_key_counts_and_its_successor_is_of_the_new_key() {
     let (world, first) = signed_in("refresh-retired-key").await;
-    let key = generate(KeyPurpose::RefreshToken, NOW + 5, NOW + 1_000_000, &sealer()).await.unwrap();
+    let key = generate(KeyKind::RefreshToken, NOW + 5, NOW + 1_000_000, &sealer()).await.unwrap();
     world.tables.signing_keys().add(KeyPurpose::RefreshToken, &key, NOW + 2_000_000).await.unwrap();
     let kid = |held: &Held| held.refresh.split('.').nth(1).unwrap().to_owned();
     // A function that is running rereads the keys once a minute, and one that starts reads them.
@@ -203,7 +203,7 @@ async fn a_token_of_a_retired_key_counts_and_its_successor_is_of_the_new_key() {
 async fn a_token_of_a_withdrawn_key_is_none_of_ours_within_a_minute() {
     let (world, first) = signed_in("refresh-withdrawn-key").await;
     let kid = first.refresh.split('.').nth(1).unwrap().to_owned();
-    let key = generate(KeyPurpose::RefreshToken, NOW, NOW + 1_000_000, &sealer()).await.unwrap();
+    let key = generate(KeyKind::RefreshToken, NOW, NOW + 1_000_000, &sealer()).await.unwrap();
     world.tables.signing_keys().add(KeyPurpose::RefreshToken, &key, NOW + 2_000_000).await.unwrap();
     let table = world.tables.name_of("SigningKeysTable");
     let delete = world.tables.client.delete_item().table_name(table);
@@ -271,4 +271,57 @@ async fn when_every_answer_is_lost_the_clients_retry_gets_the_same_successor_and
     assert_eq!(generation(&world, &first.sid).await, Some(1));
     assert_eq!(second.refresh, world.refresh(&first.refresh, NOW + 4).await.unwrap().refresh);
     assert!(world.refresh(&second.refresh, NOW + 60).await.is_ok());
+}
+
+/// Takes a key out of the table: the emergency stop.
+async fn withdraw(world: &World, purpose: &str, kid: &str) {
+    let table = world.tables.name_of("SigningKeysTable");
+    let delete = world.tables.client.delete_item().table_name(table);
+    let delete = delete.key("purpose", AttributeValue::S(purpose.to_owned()));
+    delete.key("kid", AttributeValue::S(kid.to_owned())).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_does_not_come_back_when_the_table_is_silent_afterwards() {
+    let (outer, first) = signed_in("refresh-withdrawn-silent").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    world.keys.get(NOW).await.unwrap();
+    withdraw(&outer, "refresh-token", first.refresh.split('.').nth(1).unwrap()).await;
+    assert!(world.keys.get(NOW + 60).await.is_err(), "there is no key");
+    let table = outer.tables.name_of("SigningKeysTable");
+    proxy.decide(move |call, _| if call.body["TableName"] == table { Fate::Lost } else { Fate::Pass });
+    for seconds in [61, 90, 121, 299] {
+        assert!(world.keys.get(NOW + seconds).await.is_err(), "after {seconds} s");
+        assert!(world.refresh(&first.refresh, NOW + seconds).await.is_err(), "after {seconds} s");
+    }
+    assert_eq!(generation(&outer, &first.sid).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_refresh_token_can_be_revoked_although_no_key_signs() {
+    let (world, first) = signed_in("revoke-without-signer").await;
+    let kid = jsonwebtoken::decode_header(&first.access).unwrap().kid.unwrap();
+    withdraw(&world, "access-token", &kid).await;
+    let now = NOW + 60;
+    assert!(matches!(world.refresh(&first.refresh, now).await, Err(RefreshError::Keys(_))));
+    world.token_states().revoke(&first.refresh, now).await.unwrap();
+    assert_eq!(generation(&world, &first.sid).await, None);
+}
+
+#[tokio::test]
+async fn while_the_keys_cannot_be_read_the_copy_goes_on_and_not_every_request_waits() {
+    let (outer, first) = signed_in("refresh-keys-silent").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    world.keys.get(NOW).await.unwrap();
+    let table = outer.tables.name_of("SigningKeysTable");
+    proxy.decide(move |call, _| if call.body["TableName"] == table { Fate::Lost } else { Fate::Pass });
+    let mut token = first.refresh;
+    for seconds in [60, 61, 69, 70, 299] {
+        token = world.refresh(&token, NOW + seconds).await.unwrap().refresh;
+    }
+    let tried = proxy.operations().iter().filter(|operation| *operation == "Query").count();
+    assert!((3..=6).contains(&tried), "once in ten seconds, two queries: {tried}");
+    assert!(matches!(world.refresh(&token, NOW + 300).await, Err(RefreshError::Keys(_))), "the copy is too old");
 }

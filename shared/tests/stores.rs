@@ -8,9 +8,10 @@ use base64::Engine as _;
 use sam_template::{Parameters, Template};
 use secrecy::SecretString;
 use shared::account::{AccountError, Accounts};
-use shared::keys::KeyPurpose;
+use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::generation::generate;
 use shared::keys::sealing::Sealer;
+use shared::keys::{KeyKind, KeyPurpose, SealedKey};
 use shared::session;
 use shared::store::denylist::Revocation;
 use shared::store::sessions::{IDLE_LIFETIME_SECONDS, Session};
@@ -245,9 +246,12 @@ async fn keys_are_read_by_purpose_and_added_once() {
     let keys = tables.signing_keys();
     let sealing_key = base64::engine::general_purpose::STANDARD.encode([1; 32]);
     let sealer = Sealer::local(&SecretString::from(sealing_key)).unwrap();
-    let key = generate(KeyPurpose::AccessToken, NOW, NOW + 100, &sealer).await.unwrap();
+    let key = generate(KeyKind::AccessToken(SigningAlgorithm::Es256), NOW, NOW + 100, &sealer).await.unwrap();
     keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.unwrap();
-    assert!(keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.is_err(), "nothing in an item changes");
+    let other = SealedKey { sealed_private_key: vec![1], ..key.clone() };
+    assert!(keys.add(KeyPurpose::AccessToken, &other, NOW + 3700).await.is_err(), "nothing in an item changes");
+    // As when the SDK repeats the write because its answer was lost.
+    keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.unwrap();
     assert_eq!(keys.public_keys(KeyPurpose::AccessToken).await.unwrap().as_slice(), std::slice::from_ref(&key.record));
     assert_eq!(keys.public_keys(KeyPurpose::RefreshToken).await.unwrap(), []);
     let sealed = keys.sealed_keys(KeyPurpose::AccessToken).await.unwrap();
@@ -267,4 +271,24 @@ async fn limits_of_time_are_set_and_below_those_of_the_functions() {
         // A login reads a user, reads the keys and writes a session: three calls, one after the other.
         assert!(client::OPERATION_TIMEOUT * 3 < function.timeout, "{}", function.logical_id);
     }
+}
+
+#[tokio::test]
+async fn a_malformed_key_is_left_out_and_takes_no_other_with_it() {
+    let tables = Tables::create("keys-malformed").await;
+    let keys = tables.signing_keys();
+    let sealer = Sealer::local(&SecretString::from(base64::engine::general_purpose::STANDARD.encode([1; 32]))).unwrap();
+    let key = generate(KeyKind::AccessToken(SigningAlgorithm::Es256), NOW, NOW + 100, &sealer).await.unwrap();
+    keys.add(KeyPurpose::AccessToken, &key, NOW + 3700).await.unwrap();
+    tables
+        .client
+        .put_item()
+        .table_name(tables.name_of("SigningKeysTable"))
+        .item("purpose", AttributeValue::S("access-token".to_owned()))
+        .item("kid", AttributeValue::S("of another version".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(keys.public_keys(KeyPurpose::AccessToken).await.unwrap().as_slice(), std::slice::from_ref(&key.record));
+    assert_eq!(keys.sealed_keys(KeyPurpose::AccessToken).await.unwrap().len(), 1);
 }

@@ -100,7 +100,7 @@ fn lints() -> Result<(), Finding> {
 
 /// Built together, packages lend each other features of dependencies; what is deployed is built alone.
 fn functions_alone() -> Result<(), Finding> {
-    let template = stack::template("check", "", &BTreeMap::new()).map_err(Finding::Template)?;
+    let template = stack::template("check", &BTreeMap::new()).map_err(Finding::Template)?;
     for function in template.functions().map_err(Finding::Template)? {
         cargo(&["check", "--package", &function.binary], &[])?;
     }

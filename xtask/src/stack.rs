@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use sam_template::{Parameters, Template};
 
 use crate::dynamodb_local::{DynamoDbLocal, DynamoDbLocalError, Storage};
-use crate::functions::{Functions, FunctionsError, aws_environment};
+use crate::functions::{Functions, FunctionsError, SEALING_KEY, aws_environment};
 use crate::gateway::Gateway;
 use crate::install::{InstallError, Tools};
 use crate::port::{self, PortError};
@@ -107,7 +107,8 @@ impl Stack {
             Some(port) => port::must_be_free(port).map(|()| port),
             None => port::free(),
         }?;
-        let template = template(&options.name, &sealing_key(directory)?, &options.parameters)?;
+        let template = template(&options.name, &options.parameters)?;
+        let sealing_key = sealing_key(directory)?;
 
         let step = progress::step("starting DynamoDB Local");
         let dynamodb = DynamoDbLocal::start(tools, options.storage.clone(), directory.join("dynamodb.log"))?;
@@ -115,7 +116,7 @@ impl Stack {
 
         let step = progress::step("making tables, keys and demo users");
         tables::create(&dynamodb.endpoint(), &template)?;
-        let command_environment = command_environment(&template, &dynamodb.endpoint())?;
+        let command_environment = command_environment(&template, &dynamodb.endpoint(), &sealing_key)?;
         for arguments in [&["keys", "init"][..], &["demo-users"]] {
             let mut latchkey = command(workspace::binary("latchkey"));
             latchkey.args(arguments).envs(&command_environment);
@@ -125,7 +126,8 @@ impl Stack {
         step.done();
 
         let step = progress::step("starting the functions and the gateway");
-        let functions = Functions::start(tools, &template, &dynamodb.endpoint(), options.invoke_port, directory)?;
+        let functions =
+            Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, options.invoke_port, directory)?;
         let gateway = Gateway::start(&options.name, &functions.invoke_url(), port, directory)?;
         step.done();
 
@@ -233,27 +235,25 @@ impl Stack {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn template(
-    stack_name: &str,
-    sealing_key: &str,
-    values: &BTreeMap<String, String>,
-) -> Result<Template, sam_template::Error> {
+pub fn template(stack_name: &str, values: &BTreeMap<String, String>) -> Result<Template, sam_template::Error> {
     let mut parameters = Parameters::new(stack_name);
     parameters.values.clone_from(values);
-    parameters.values.insert("SealingKey".to_owned(), sealing_key.to_owned());
     Template::load(&workspace::template(), parameters)
 }
 
 /// The variables of the operator's command: where the tables are, and the sealing key.
-fn command_environment(template: &Template, endpoint: &str) -> Result<BTreeMap<String, String>, sam_template::Error> {
+fn command_environment(
+    template: &Template,
+    endpoint: &str,
+    sealing_key: &str,
+) -> Result<BTreeMap<String, String>, sam_template::Error> {
     let mut environment: BTreeMap<String, String> =
         aws_environment(endpoint).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for function in template.functions()? {
         let variables = template.environment(&function.logical_id)?;
-        environment.extend(
-            variables.into_iter().filter(|(name, _)| name.ends_with("_TABLE_NAME") || name == "LATCHKEY_SEALING_KEY"),
-        );
+        environment.extend(variables.into_iter().filter(|(name, _)| name.ends_with("_TABLE_NAME")));
     }
+    environment.insert(SEALING_KEY.to_owned(), sealing_key.to_owned());
     Ok(environment)
 }
 

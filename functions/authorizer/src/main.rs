@@ -1,14 +1,16 @@
-//! The Lambda authorizer of the HTTP API: decides for every protected route whether the access token still counts.
+//! The Lambda authorizer, for every kind of API that API Gateway has: decides for every protected route whether the access token still counts.
 
 mod event;
 mod handler;
 
 use std::process::ExitCode;
 
+use aws_sdk_dynamodb::Client;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use shared::authorization::AccessTokenAuthorizer;
-use shared::config::{self, TokenParties};
+use shared::config::{self, SealingConfig, TokenParties};
+use shared::keys::sealing::Sealer;
 use shared::keys::verification::VerificationKeys;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
@@ -42,7 +44,11 @@ async fn wire() -> Result<Authorizer, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
-    let keys = VerificationKeys::new(SigningKeysTable::new(client.clone(), keys));
+    // Public keys need no seal to be opened; the secrets of HS256 do.
+    let sealing = if config::accepts_hs256()? { Some(SealingConfig::from_env()?) } else { None };
+    let sdk_config = client::lambda_config().await;
+    let sealer = sealing.map(|sealing| Sealer::new(&sealing, &sdk_config)).transpose()?;
+    let client = Client::new(&sdk_config);
+    let keys = VerificationKeys::new(SigningKeysTable::new(client.clone(), keys), sealer);
     Ok(Authorizer { tokens: AccessTokenAuthorizer::new(keys, DenylistTable::new(client, denylist)), parties })
 }

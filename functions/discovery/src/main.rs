@@ -31,5 +31,5 @@ async fn run() -> Result<(), lambda_runtime::Error> {
 async fn wire() -> Result<Discovery, lambda_runtime::Error> {
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
     let client = client::from_lambda_environment().await;
-    Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys)) })
+    Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys), None) })
 }

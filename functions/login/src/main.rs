@@ -6,7 +6,8 @@ mod handler;
 use std::process::ExitCode;
 
 use aws_lc_rs::rand::SystemRandom;
-use shared::config::{self, TokenParties};
+use aws_sdk_dynamodb::Client;
+use shared::config::{self, SealingConfig, TokenParties};
 use shared::http::error::ErrorBody;
 use shared::keys::active::ActiveKeyCache;
 use shared::keys::sealing::Sealer;
@@ -43,7 +44,7 @@ async fn wire() -> Result<Login, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let issuer =
         Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };
-    let sealer = Sealer::local(&config::sealing_key()?)?;
+    let sealing = SealingConfig::from_env()?;
     let policy = PasswordPolicy::new(config::min_password_length()?)?;
     let free_attempts = config::free_attempts_per_address()?;
     let users = config::table_name("USERS_TABLE_NAME")?;
@@ -51,7 +52,9 @@ async fn wire() -> Result<Login, lambda_runtime::Error> {
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let attempts = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
+    let sdk_config = client::lambda_config().await;
+    let sealer = Sealer::new(&sealing, &sdk_config)?;
+    let client = Client::new(&sdk_config);
     Ok(Login {
         users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),

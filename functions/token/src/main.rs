@@ -5,8 +5,9 @@ mod handler;
 use std::process::ExitCode;
 
 use aws_lc_rs::rand::SystemRandom;
+use aws_sdk_dynamodb::Client;
 use shared::authorization::AccessTokenAuthorizer;
-use shared::config::{self, TokenParties};
+use shared::config::{self, SealingConfig, TokenParties};
 use shared::http::error::ErrorBody;
 use shared::keys::active::ActiveKeyCache;
 use shared::keys::sealing::Sealer;
@@ -44,17 +45,21 @@ async fn wire() -> Result<TokenEndpoints, lambda_runtime::Error> {
         Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };
     let free_attempts = config::free_attempts_per_address()?;
     let grace_seconds = config::refresh_grace_seconds()?;
-    let sealer = Sealer::local(&config::sealing_key()?)?;
+    let sealing = SealingConfig::from_env()?;
+    let accepts_hs256 = config::accepts_hs256()?;
     let users = config::table_name("USERS_TABLE_NAME")?;
     let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let attempts = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
+    let sdk_config = client::lambda_config().await;
+    let sealer = Sealer::new(&sealing, &sdk_config)?;
+    let opener = accepts_hs256.then(|| Sealer::new(&sealing, &sdk_config)).transpose()?;
+    let client = Client::new(&sdk_config);
     let keys = SigningKeysTable::new(client.clone(), keys);
     let denylist = DenylistTable::new(client.clone(), denylist);
     Ok(TokenEndpoints {
-        authorizer: AccessTokenAuthorizer::new(VerificationKeys::new(keys.clone()), denylist.clone()),
+        authorizer: AccessTokenAuthorizer::new(VerificationKeys::new(keys.clone(), opener), denylist.clone()),
         users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),
         denylist,

@@ -323,7 +323,19 @@ fn key_problem(error: &crate::keys::active::ActiveKeyError) -> Problem {
     use crate::keys::active::ActiveKeyError as E;
     match error {
         E::Store(error) => store_problem(error),
-        E::Seal(_) | E::None(_) | E::Algorithm { .. } => Problem::internal(),
+        E::Seal(error) => sealing_problem(error),
+        E::None(_) | E::Algorithm { .. } => Problem::internal(),
+    }
+}
+
+#[cfg(feature = "store")]
+fn sealing_problem(error: &crate::keys::sealing::SealingError) -> Problem {
+    use crate::keys::sealing::SealingError as E;
+    match error {
+        E::Kms { .. } => Problem::unavailable(),
+        E::MalformedKey | E::Seal { .. } | E::Open { .. } | E::KmsKey { .. } | E::KmsDenied { .. } => {
+            Problem::internal()
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response};
@@ -28,6 +30,9 @@ pub enum EventError {
     /// The path or the query can be none.
     #[error("the event's path or query is not one of a URL")]
     NotAUrl,
+    /// The body says that it is base64, and is not.
+    #[error("the event's body is not the base64 that it says it is")]
+    NotBase64,
 }
 
 impl From<EventError> for Diagnostic {
@@ -63,7 +68,7 @@ where
 }
 
 /// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path and from headers
-/// that a client could have sent, and panics where that is none.
+/// that a client could have sent, and decodes the body, and panics where that cannot be done.
 fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get()).map_err(|_| EventError::NotHttpApi)?;
     let path = event.raw_path.as_deref().unwrap_or("/");
@@ -73,6 +78,9 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
         || PathAndQuery::try_from(format!("{path}?{query}")).is_err()
     {
         return Err(EventError::NotAUrl);
+    }
+    if event.is_base64_encoded && STANDARD.decode(event.body.as_deref().unwrap_or_default()).is_err() {
+        return Err(EventError::NotBase64);
     }
     // Nothing here asks for the URL's scheme or host.
     event.headers.insert(HOST, HeaderValue::from_static("localhost"));
@@ -176,6 +184,23 @@ mod tests {
                         let _: Request = LambdaRequest::ApiGatewayV2(event).into();
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_base64_it_says_it_is_is_an_error_and_no_panic() {
+        let mut event = event("/me", "", &json!({}));
+        event["isBase64Encoded"] = json!(true);
+        for (body, is_read) in [(json!("YQ=="), true), (json!(null), true), (json!("YQ"), false), (json!("%%"), false)]
+        {
+            event["body"] = body;
+            match read_json(&event) {
+                Ok(event) => {
+                    let _: Request = LambdaRequest::ApiGatewayV2(event).into();
+                    assert!(is_read);
+                }
+                Err(_) => assert!(!is_read),
             }
         }
     }

@@ -11,7 +11,8 @@ use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
 use super::signing::{RefreshTokenKey, TokenSigner};
 use super::{
-    KeyPurpose, KeyRecord, REREAD_AFTER_SECONDS, SealedKey, UNKNOWN_KID_REREAD_SECONDS, USABLE_FOR_SECONDS, is_due,
+    KeyPurpose, KeyRecord, REREAD_AFTER_SECONDS, RETRY_AFTER_SECONDS, SealedKey, USABLE_FOR_SECONDS, UnknownKid,
+    copy_goes_on, is_due,
 };
 use crate::clock::EpochSeconds;
 use crate::store::StoreError;
@@ -49,12 +50,6 @@ pub struct ActiveKeys {
     records: [KeyRecord; 2],
 }
 
-impl ActiveKeys {
-    fn are_active_at(&self, now: EpochSeconds) -> bool {
-        self.records.iter().all(|record| record.is_active_at(now))
-    }
-}
-
 /// Reads, opens and keeps the active keys.
 pub struct ActiveKeyCache {
     table: SigningKeysTable,
@@ -64,13 +59,17 @@ pub struct ActiveKeyCache {
 
 #[derive(Default)]
 struct State {
+    /// What the table had, sealed.
+    access_keys: Vec<SealedKey>,
+    refresh_keys: Vec<SealedKey>,
+    /// When that was read, and when reading was last tried.
     read_at: Option<EpochSeconds>,
+    tried_at: Option<EpochSeconds>,
+    unknown_kid: UnknownKid,
+    /// The active keys, opened.
     active: Option<Arc<ActiveKeys>>,
-    /// Every key that refresh tokens may still be authenticated with, sealed.
-    refresh_ring: Vec<SealedKey>,
-    /// Those of them that were opened.
+    /// Keys of refresh tokens that were opened.
     opened: HashMap<String, Arc<RefreshTokenKey>>,
-    unknown_kid_at: Option<EpochSeconds>,
 }
 
 impl ActiveKeyCache {
@@ -85,29 +84,29 @@ impl ActiveKeyCache {
     /// # Errors
     /// There is no active key, or it cannot be read or opened.
     pub async fn get(&self, now: EpochSeconds) -> Result<Arc<ActiveKeys>, ActiveKeyError> {
-        let (read_at, kept) = {
+        self.reread_if_due(now).await?;
+        let (access, refresh, kept) = {
             let state = self.state();
-            (state.read_at, state.active.clone().filter(|keys| keys.are_active_at(now)))
+            let newest =
+                |keys: &[SealedKey], purpose| newest_active(keys, now).cloned().ok_or(ActiveKeyError::None(purpose));
+            (
+                newest(&state.access_keys, KeyPurpose::AccessToken)?,
+                newest(&state.refresh_keys, KeyPurpose::RefreshToken)?,
+                state.active.clone(),
+            )
         };
         match kept {
-            Some(keys) if !is_due(read_at, REREAD_AFTER_SECONDS, now) => Ok(keys),
-            Some(keys) => match self.read(now).await {
-                Err(ActiveKeyError::Store(error)) if !is_due(read_at, USABLE_FOR_SECONDS, now) => {
-                    tracing::error!(
-                        event = "load_keys",
-                        outcome = "failed",
-                        error = crate::telemetry::chain(&error),
-                        "the keys could not be read again; the copy in memory goes on"
-                    );
-                    Ok(keys)
-                }
-                answer => answer,
-            },
-            None => self.read(now).await,
+            Some(kept) if kept.records[0] == access.record && kept.records[1] == refresh.record => Ok(kept),
+            _ => {
+                let opened = Arc::new(self.open(&access, &refresh).await?);
+                self.state().active = Some(Arc::clone(&opened));
+                Ok(opened)
+            }
         }
     }
 
-    /// The key with this id that refresh tokens may be authenticated with at `now`, be it the active one or an older one.
+    /// The key with this id that refresh tokens may be authenticated with at `now`, be it the active one or an older one. It
+    /// needs no key that signs: what is to be revoked can be revoked whatever became of those.
     ///
     /// # Errors
     /// The keys cannot be read, or this one cannot be opened.
@@ -116,18 +115,16 @@ impl ActiveKeyCache {
         kid: &str,
         now: EpochSeconds,
     ) -> Result<Option<Arc<RefreshTokenKey>>, ActiveKeyError> {
-        self.get(now).await?;
+        self.reread_if_due(now).await?;
         if let Some(key) = self.known_refresh_token_key(kid, now).await? {
             return Ok(Some(key));
         }
-        {
-            let mut state = self.state();
-            if !is_due(state.unknown_kid_at, UNKNOWN_KID_REREAD_SECONDS, now) {
-                return Ok(None);
-            }
-            state.unknown_kid_at = Some(now);
+        if !self.state().unknown_kid.may_reread(now)? {
+            return Ok(None);
         }
-        self.read(now).await?;
+        let read = self.read(now).await;
+        self.state().unknown_kid.was_reread(now, read.is_ok());
+        read?;
         self.known_refresh_token_key(kid, now).await
     }
 
@@ -138,50 +135,69 @@ impl ActiveKeyCache {
     ) -> Result<Option<Arc<RefreshTokenKey>>, ActiveKeyError> {
         let sealed = {
             let state = self.state();
-            let Some(sealed) = state.refresh_ring.iter().find(|key| key.record.kid == kid) else { return Ok(None) };
+            let Some(sealed) = state.refresh_keys.iter().find(|key| key.record.kid == kid) else { return Ok(None) };
             // A session can be as old as its absolute lifetime when it presents the last token that the key made.
             if now >= sealed.record.retires_at.saturating_add(ABSOLUTE_LIFETIME_SECONDS) {
                 return Ok(None);
-            }
-            if let Some(opened) = state.opened.get(kid) {
-                return Ok(Some(Arc::clone(opened)));
             }
             sealed.clone()
         };
         self.open_refresh_token_key(&sealed).await.map(Some)
     }
 
-    async fn read(&self, now: EpochSeconds) -> Result<Arc<ActiveKeys>, ActiveKeyError> {
+    /// Reads the table once a minute. While it does not answer, the copy goes on for a while, and the table is asked again every
+    /// few seconds only, so that not every request waits for it.
+    async fn reread_if_due(&self, now: EpochSeconds) -> Result<(), ActiveKeyError> {
+        let (read_at, tried_at) = {
+            let state = self.state();
+            (state.read_at, state.tried_at)
+        };
+        if !is_due(read_at, REREAD_AFTER_SECONDS, now) {
+            return Ok(());
+        }
+        let is_usable = !is_due(read_at, USABLE_FOR_SECONDS, now);
+        if is_usable && !is_due(tried_at, RETRY_AFTER_SECONDS, now) {
+            return Ok(());
+        }
+        match self.read(now).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_usable => {
+                copy_goes_on(&error);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the table says now counts from now on, whether it can be opened or not: a key that was withdrawn is forgotten.
+    async fn read(&self, now: EpochSeconds) -> Result<(), StoreError> {
+        self.state().tried_at = Some(now);
         let (access_keys, refresh_keys) = tokio::try_join!(
             self.table.sealed_keys(KeyPurpose::AccessToken),
             self.table.sealed_keys(KeyPurpose::RefreshToken),
         )?;
-        let access = newest_active(&access_keys, now).ok_or(ActiveKeyError::None(KeyPurpose::AccessToken))?;
-        let refresh = newest_active(&refresh_keys, now).ok_or(ActiveKeyError::None(KeyPurpose::RefreshToken))?;
-        let kept = self.state().active.clone();
-        let active = match kept {
-            Some(kept) if kept.records[0] == access.record && kept.records[1] == refresh.record => kept,
-            _ => Arc::new(self.open(access, refresh).await?),
-        };
         let mut state = self.state();
-        // A key that was withdrawn is forgotten, opened or not.
         state.opened.retain(|kid, _| refresh_keys.iter().any(|key| key.record.kid == *kid));
-        state.refresh_ring = refresh_keys;
-        state.active = Some(Arc::clone(&active));
+        state.access_keys = access_keys;
+        state.refresh_keys = refresh_keys;
         state.read_at = Some(now);
-        Ok(active)
+        Ok(())
     }
 
     async fn open(&self, access: &SealedKey, refresh: &SealedKey) -> Result<ActiveKeys, ActiveKeyError> {
-        let algorithm = SigningAlgorithm::from_name(&access.record.alg).ok_or_else(|| ActiveKeyError::Algorithm {
+        let algorithm: SigningAlgorithm = access.record.alg.parse().map_err(|_| ActiveKeyError::Algorithm {
             kid: access.record.kid.clone(),
             alg: access.record.alg.clone(),
         })?;
         let context = EncryptionContext { kid: &access.record.kid, purpose: KeyPurpose::AccessToken };
-        let pkcs8 = self.sealer.open(context, &access.sealed_private_key).await?;
+        // Side by side: where the seal is another service's, that is one round trip.
+        let (private_key, refresh_token_key) = tokio::try_join!(
+            async { Ok(self.sealer.open(context, &access.sealed_private_key).await?) },
+            self.open_refresh_token_key(refresh),
+        )?;
         Ok(ActiveKeys {
-            signer: TokenSigner::new(access.record.kid.clone(), algorithm, &pkcs8),
-            refresh: self.open_refresh_token_key(refresh).await?,
+            signer: TokenSigner::new(access.record.kid.clone(), algorithm, &private_key),
+            refresh: refresh_token_key,
             records: [access.record.clone(), refresh.record.clone()],
         })
     }
@@ -204,10 +220,10 @@ impl ActiveKeyCache {
 }
 
 /// The newest of the keys that may sign at `now`. Two that begin in the same second are told apart by their id, so that
-/// every function chooses the same one.
+/// every function chooses the same one. A key of an algorithm that this version does not know is none: an older one signs on.
 fn newest_active(keys: &[SealedKey], now: EpochSeconds) -> Option<&SealedKey> {
     keys.iter()
-        .filter(|key| key.record.is_active_at(now))
+        .filter(|key| key.record.is_active_at(now) && key.record.alg.parse::<SigningAlgorithm>().is_ok())
         .max_by(|a, b| (a.record.activates_at, &a.record.kid).cmp(&(b.record.activates_at, &b.record.kid)))
 }
 

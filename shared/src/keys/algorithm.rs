@@ -1,4 +1,7 @@
-//! The algorithms that keys are made for (RFC 7518 §3.1). A key has one, and it alone says which is used with it.
+//! The algorithms that keys are made for (RFC 7518 §3.1, RFC 8037 §3.1). A key has one, and it alone says which is used with it.
+
+use std::fmt;
+use std::str::FromStr;
 
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::KeyAlgorithm;
@@ -6,23 +9,55 @@ use jsonwebtoken::jwk::KeyAlgorithm;
 /// A signature algorithm of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigningAlgorithm {
-    /// ECDSA with P-256 and SHA-256 (RFC 7518 §3.4).
+    /// ECDSA with P-256 and SHA-256 (RFC 7518 §3.4). The default: short signatures, and every verifier knows it.
     Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3), 2048 bits: for verifiers that know nothing newer.
+    Rs256,
+    /// Ed25519 (RFC 8037 §3.1).
+    EdDsa,
+    /// HMAC with SHA-256 (RFC 7518 §3.2). There is no public half: whoever verifies can also sign.
+    Hs256,
 }
 
+/// The name is none of an algorithm that is used here.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the algorithm is none of ES256, RS256, EdDSA, HS256")]
+pub struct UnknownAlgorithm;
+
 impl SigningAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Es256, Self::Rs256, Self::EdDsa, Self::Hs256];
+
     /// `alg`, in its exact case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
         }
     }
 
-    /// The algorithm with exactly this name.
+    /// Whether a key has a half that may be published.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        (name == Self::Es256.name()).then_some(Self::Es256)
+    pub const fn has_public_key(self) -> bool {
+        !matches!(self, Self::Hs256)
+    }
+}
+
+impl FromStr for SigningAlgorithm {
+    type Err = UnknownAlgorithm;
+
+    /// The algorithm with exactly this name.
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or(UnknownAlgorithm)
+    }
+}
+
+impl fmt::Display for SigningAlgorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 
@@ -30,6 +65,9 @@ impl From<SigningAlgorithm> for Algorithm {
     fn from(algorithm: SigningAlgorithm) -> Self {
         match algorithm {
             SigningAlgorithm::Es256 => Self::ES256,
+            SigningAlgorithm::Rs256 => Self::RS256,
+            SigningAlgorithm::EdDsa => Self::EdDSA,
+            SigningAlgorithm::Hs256 => Self::HS256,
         }
     }
 }
@@ -38,6 +76,24 @@ impl From<SigningAlgorithm> for KeyAlgorithm {
     fn from(algorithm: SigningAlgorithm) -> Self {
         match algorithm {
             SigningAlgorithm::Es256 => Self::ES256,
+            SigningAlgorithm::Rs256 => Self::RS256,
+            SigningAlgorithm::EdDsa => Self::EdDSA,
+            SigningAlgorithm::Hs256 => Self::HS256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_algorithm_has_one_name_in_one_spelling() {
+        for algorithm in SigningAlgorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+        }
+        for name in ["", "none", "None", "es256", "ES384", "HS512", "PS256", "Ed25519", " ES256", "ES256 "] {
+            assert_eq!(name.parse::<SigningAlgorithm>(), Err(UnknownAlgorithm), "{name}");
         }
     }
 }

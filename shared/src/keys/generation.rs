@@ -1,22 +1,26 @@
 //! Making keys.
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use jsonwebtoken::EncodingKey;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use pkcs8::PrivateKeyInfoRef;
 use secrecy::SecretSlice;
 
 use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
-use super::{KeyPurpose, KeyRecord, SealedKey};
+use super::signing::encoding_key;
+use super::{KeyKind, KeyRecord, SealedKey};
 use crate::clock::EpochSeconds;
-use crate::random::{self, RandomError};
+use crate::random::{self, Random, RandomError};
 
-/// The algorithm of new access-token keys.
-const ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
-
-/// Bytes of a refresh-token key: as many as HMAC-SHA-256 puts out (RFC 2104 §3).
-const REFRESH_TOKEN_KEY_BYTES: usize = 32;
+/// Bytes of an HMAC key: as many as HMAC-SHA-256 puts out (RFC 7518 §3.2, RFC 2104 §3).
+const HMAC_KEY_BYTES: usize = 32;
+/// Bytes of a `kid` that is no thumbprint: as many as one has.
+const KID_BYTES: usize = 32;
 
 /// A key could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,9 @@ pub enum GenerationError {
     /// No random key.
     #[error("no key could be generated")]
     Random(#[from] RandomError),
+    /// The private half could not be written down.
+    #[error("the private key could not be encoded")]
+    Encode,
     /// The public half could not be written down.
     #[error("the public key could not be written as a JWK")]
     Jwk(#[from] jsonwebtoken::errors::Error),
@@ -35,83 +42,130 @@ pub enum GenerationError {
     Seal(#[from] SealingError),
 }
 
-/// A new key for `purpose` that signs from `activates_at` until `retires_at`.
+/// A new key that signs from `activates_at` until `retires_at`. Nobody chooses any part of it.
 ///
 /// # Errors
 /// No key could be generated or sealed.
 pub async fn generate(
-    purpose: KeyPurpose,
+    kind: KeyKind,
     activates_at: EpochSeconds,
     retires_at: EpochSeconds,
     sealer: &Sealer,
 ) -> Result<SealedKey, GenerationError> {
-    let (kid, alg, public_jwk, private_key) = match purpose {
-        KeyPurpose::AccessToken => {
-            let (kid, public_jwk, private_key) = es256()?;
-            (kid, ALGORITHM.name(), Some(public_jwk), private_key)
-        }
-        KeyPurpose::RefreshToken => {
-            let random = SystemRandom::new();
-            let secret = random::bytes::<REFRESH_TOKEN_KEY_BYTES>(&random)?;
-            (random::identifier(&random)?, "HS256", None, SecretSlice::from(secret.to_vec()))
-        }
+    let random = SystemRandom::new();
+    let algorithm = kind.algorithm();
+    let private_key = private_key(algorithm, &random)?;
+    let (kid, public_jwk) = if algorithm.has_public_key() {
+        let (kid, jwk) = public_jwk(algorithm, &private_key)?;
+        (kid, Some(jwk))
+    } else {
+        // No thumbprint: a hash of a secret is nothing to publish.
+        (URL_SAFE_NO_PAD.encode(random::bytes::<KID_BYTES>(&random)?), None)
     };
-    let sealed_private_key = sealer.seal(EncryptionContext { kid: &kid, purpose }, &private_key).await?;
-    let record = KeyRecord { kid, alg: alg.to_owned(), public_jwk, activates_at, retires_at };
+    // A refresh token carries the id of its key, so that is short.
+    let kid = if kind == KeyKind::RefreshToken { random::identifier(&random)? } else { kid };
+    let context = EncryptionContext { kid: &kid, purpose: kind.purpose() };
+    let sealed_private_key = sealer.seal(context, &private_key).await?;
+    let record = KeyRecord { kid, alg: algorithm.name().to_owned(), public_jwk, activates_at, retires_at };
     Ok(SealedKey { record, sealed_private_key })
 }
 
-/// A P-256 key pair: thumbprint, public JWK in JSON, and the private key in PKCS #8.
-fn es256() -> Result<(String, String, SecretSlice<u8>), GenerationError> {
-    // AWS-LC takes the key from its own generator, whatever it is handed.
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-        .map_err(|_| RandomError)?;
-    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(pkcs8.as_ref()), ALGORITHM.into())?;
+/// A private key as [`super::signing::TokenSigner`] takes it. AWS-LC takes it from its own generator, whatever it is handed.
+fn private_key(algorithm: SigningAlgorithm, random: &Random) -> Result<SecretSlice<u8>, GenerationError> {
+    let key = match algorithm {
+        SigningAlgorithm::Es256 => {
+            let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, random);
+            pkcs8.map_err(|_| RandomError)?.as_ref().to_vec()
+        }
+        SigningAlgorithm::EdDsa => {
+            // Version 1, without the public key: the form that `jsonwebtoken` reads.
+            Ed25519KeyPair::generate_pkcs8v1(random).map_err(|_| RandomError)?.as_ref().to_vec()
+        }
+        SigningAlgorithm::Rs256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| RandomError)?;
+            let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| GenerationError::Encode)?;
+            // What is inside is PKCS #1, the form that `jsonwebtoken` reads.
+            let info = PrivateKeyInfoRef::try_from(pkcs8.as_ref()).map_err(|_| GenerationError::Encode)?;
+            info.private_key.as_bytes().to_vec()
+        }
+        SigningAlgorithm::Hs256 => random::bytes::<HMAC_KEY_BYTES>(random)?.to_vec(),
+    };
+    Ok(SecretSlice::from(key))
+}
+
+/// Thumbprint (RFC 7638) and public JWK in JSON.
+fn public_jwk(algorithm: SigningAlgorithm, private_key: &SecretSlice<u8>) -> Result<(String, String), GenerationError> {
+    let mut jwk = Jwk::from_encoding_key(&encoding_key(algorithm, private_key), algorithm.into())?;
     let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
     jwk.common.key_id = Some(kid.clone());
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-    Ok((kid, serde_json::to_string(&jwk)?, SecretSlice::from(pkcs8.as_ref().to_vec())))
+    Ok((kid, serde_json::to_string(&jwk)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::keys::KeyPurpose;
     use crate::keys::ring::KeyRing;
     use crate::keys::signing::TokenSigner;
-    use base64::Engine as _;
-    use secrecy::SecretString;
+    use base64::engine::general_purpose::STANDARD;
+    use secrecy::{ExposeSecret as _, SecretString};
 
     fn sealer() -> Sealer {
-        Sealer::local(&SecretString::from(base64::engine::general_purpose::STANDARD.encode([7; 32]))).unwrap()
+        Sealer::local(&SecretString::from(STANDARD.encode([7; 32]))).unwrap()
+    }
+
+    async fn opened(key: &SealedKey, purpose: KeyPurpose) -> SecretSlice<u8> {
+        let context = EncryptionContext { kid: &key.record.kid, purpose };
+        sealer().open(context, &key.sealed_private_key).await.unwrap()
     }
 
     #[tokio::test]
     async fn an_access_token_key_publishes_its_public_half_and_nothing_else() {
-        let key = generate(KeyPurpose::AccessToken, 100, 200, &sealer()).await.unwrap();
-        let jwk: serde_json::Value = serde_json::from_str(key.record.public_jwk.as_deref().unwrap()).unwrap();
-        let mut members: Vec<_> = jwk.as_object().unwrap().keys().map(String::as_str).collect();
-        members.sort_unstable();
-        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
-        assert_eq!(jwk["kid"], key.record.kid);
-        assert_eq!(key.record.kid.len(), 43);
+        for (algorithm, members) in [
+            (SigningAlgorithm::Es256, &["alg", "crv", "kid", "kty", "use", "x", "y"][..]),
+            (SigningAlgorithm::Rs256, &["alg", "e", "kid", "kty", "n", "use"]),
+            (SigningAlgorithm::EdDsa, &["alg", "crv", "kid", "kty", "use", "x"]),
+        ] {
+            let key = generate(KeyKind::AccessToken(algorithm), 100, 200, &sealer()).await.unwrap();
+            let jwk: serde_json::Value = serde_json::from_str(key.record.public_jwk.as_deref().unwrap()).unwrap();
+            let mut found: Vec<_> = jwk.as_object().unwrap().keys().map(String::as_str).collect();
+            found.sort_unstable();
+            assert_eq!(found, members, "{algorithm}");
+            assert_eq!((&jwk["kid"], &jwk["alg"]), (&key.record.kid.as_str().into(), &algorithm.name().into()));
+            assert_eq!(key.record.kid.len(), 43);
+        }
     }
 
     #[tokio::test]
-    async fn what_the_opened_private_half_signs_the_public_half_verifies() {
-        let key = generate(KeyPurpose::AccessToken, 100, 200, &sealer()).await.unwrap();
-        let context = EncryptionContext { kid: &key.record.kid, purpose: KeyPurpose::AccessToken };
-        let opened = sealer().open(context, &key.sealed_private_key).await.unwrap();
-        let signer = TokenSigner::new(key.record.kid.clone(), ALGORITHM, &opened);
-        let signature = jsonwebtoken::crypto::sign(b"message", signer.key(), signer.algorithm().into()).unwrap();
-        let ring = KeyRing::new(std::slice::from_ref(&key.record));
-        let public = ring.find(&key.record.kid).unwrap();
-        assert!(public.verifies(b"message", &signature));
-        assert!(!public.verifies(b"massage", &signature));
+    async fn what_the_opened_private_half_signs_its_ring_verifies() {
+        for algorithm in SigningAlgorithm::ALL {
+            let key = generate(KeyKind::AccessToken(algorithm), 100, 200, &sealer()).await.unwrap();
+            let opened = opened(&key, KeyPurpose::AccessToken).await;
+            let signer = TokenSigner::new(key.record.kid.clone(), algorithm, &opened);
+            let signature = jsonwebtoken::crypto::sign(b"message", signer.key(), algorithm.into()).unwrap();
+            let secrets = HashMap::from([(key.record.kid.clone(), opened)]);
+            let ring = KeyRing::with_secrets(std::slice::from_ref(&key.record), &secrets);
+            let found = ring.find(&key.record.kid).unwrap();
+            assert!(found.verifies(b"message", &signature), "{algorithm}");
+            assert!(!found.verifies(b"massage", &signature), "{algorithm}");
+        }
     }
 
     #[tokio::test]
-    async fn a_refresh_token_key_has_no_public_half() {
-        let key = generate(KeyPurpose::RefreshToken, 100, 200, &sealer()).await.unwrap();
-        assert_eq!(key.record.public_jwk, None);
+    async fn a_secret_has_256_random_bits_and_no_public_half() {
+        for kind in [KeyKind::AccessToken(SigningAlgorithm::Hs256), KeyKind::RefreshToken] {
+            let (one, other) = (
+                generate(kind, 100, 200, &sealer()).await.unwrap(),
+                generate(kind, 100, 200, &sealer()).await.unwrap(),
+            );
+            assert_eq!((one.record.public_jwk.as_ref(), one.record.alg.as_str()), (None, "HS256"));
+            assert_ne!(one.record.kid, other.record.kid);
+            let (one, other) = (opened(&one, kind.purpose()).await, opened(&other, kind.purpose()).await);
+            assert_eq!(one.expose_secret().len() * 8, 256);
+            assert_ne!(one.expose_secret(), other.expose_secret());
+        }
     }
 }

@@ -16,6 +16,9 @@ pub mod verification;
 use std::fmt;
 
 use crate::clock::EpochSeconds;
+use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
+use crate::store::StoreError;
+use algorithm::SigningAlgorithm;
 
 /// How old a function lets its copy of the keys become before it reads them again, in seconds.
 pub const REREAD_AFTER_SECONDS: EpochSeconds = 60;
@@ -24,8 +27,48 @@ pub const REREAD_AFTER_SECONDS: EpochSeconds = 60;
 /// whether a key was withdrawn.
 pub const USABLE_FOR_SECONDS: EpochSeconds = 300;
 
+/// How soon a reading that failed is tried again while the copy still goes on, in seconds.
+pub const RETRY_AFTER_SECONDS: EpochSeconds = 10;
+
 /// Shortest time between two readings for an unknown `kid`, in seconds.
 pub const UNKNOWN_KID_REREAD_SECONDS: EpochSeconds = 10;
+
+/// When the table was last read for a `kid` that nobody knew, so that a stream of made-up tokens does not become a stream of
+/// reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct UnknownKid {
+    reread_at: Option<EpochSeconds>,
+    failed: bool,
+}
+
+impl UnknownKid {
+    /// Whether the table may be read for another one now. If not, the key does not exist as far as the last reading knows.
+    ///
+    /// # Errors
+    /// The last reading failed a moment ago: whether the key exists is not known.
+    fn may_reread(&mut self, now: EpochSeconds) -> Result<bool, StoreError> {
+        if is_due(self.reread_at, UNKNOWN_KID_REREAD_SECONDS, now) {
+            // Others who come while it is read do not read it too.
+            *self = Self { reread_at: Some(now), failed: false };
+            return Ok(true);
+        }
+        if self.failed { Err(StoreError::failed_a_moment_ago("reading the keys")) } else { Ok(false) }
+    }
+
+    fn was_reread(&mut self, now: EpochSeconds, succeeded: bool) {
+        *self = Self { reread_at: Some(now), failed: !succeeded };
+    }
+}
+
+/// A reading failed, and the copy in memory is young enough to go on.
+fn copy_goes_on(error: &StoreError) {
+    tracing::error!(
+        event = "load_keys",
+        outcome = "failed",
+        error = crate::telemetry::chain(error),
+        "the keys could not be read again; the copy in memory goes on"
+    );
+}
 
 /// Whether `since` is `seconds` ago or was never. A clock that was set back counts as long ago.
 fn is_due(since: Option<EpochSeconds>, seconds: EpochSeconds, now: EpochSeconds) -> bool {
@@ -58,10 +101,39 @@ impl fmt::Display for KeyPurpose {
     }
 }
 
+/// What a new key is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// For access tokens.
+    AccessToken(SigningAlgorithm),
+    /// For refresh tokens: HMAC-SHA-256, whatever the access tokens have.
+    RefreshToken,
+}
+
+impl KeyKind {
+    /// What it is for.
+    #[must_use]
+    pub const fn purpose(self) -> KeyPurpose {
+        match self {
+            Self::AccessToken(_) => KeyPurpose::AccessToken,
+            Self::RefreshToken => KeyPurpose::RefreshToken,
+        }
+    }
+
+    /// `alg` of its record.
+    #[must_use]
+    pub const fn algorithm(self) -> SigningAlgorithm {
+        match self {
+            Self::AccessToken(algorithm) => algorithm,
+            Self::RefreshToken => SigningAlgorithm::Hs256,
+        }
+    }
+}
+
 /// The part of a key that is no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Its id: for an access-token key the RFC 7638 thumbprint of the public key.
+    /// Its id: the RFC 7638 thumbprint of the public key, or 256 random bits where there is none.
     pub kid: String,
     /// `alg` of RFC 7518 §3.1.
     pub alg: String,
@@ -79,6 +151,12 @@ impl KeyRecord {
     pub fn is_active_at(&self, now: EpochSeconds) -> bool {
         (self.activates_at..self.retires_at).contains(&now)
     }
+
+    /// Whether the last access token that the key can have signed is still within its time.
+    #[must_use]
+    pub fn verifies_access_tokens_at(&self, now: EpochSeconds) -> bool {
+        now < self.retires_at.saturating_add(MAX_ACCESS_TOKEN_LIFETIME_SECONDS)
+    }
 }
 
 /// A key as it is stored: the record, and the private half under seal.
@@ -93,6 +171,18 @@ pub struct SealedKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_kid_is_looked_for_once_in_ten_seconds_and_a_failure_is_no_answer() {
+        let mut unknown = UnknownKid::default();
+        assert!(unknown.may_reread(100).unwrap());
+        unknown.was_reread(100, true);
+        assert!(!unknown.may_reread(109).unwrap());
+        assert!(unknown.may_reread(110).unwrap());
+        unknown.was_reread(110, false);
+        assert!(unknown.may_reread(119).is_err(), "whether the key exists is not known");
+        assert!(unknown.may_reread(120).unwrap());
+    }
 
     #[test]
     fn a_reading_is_due_at_its_interval_and_after_a_clock_set_back() {

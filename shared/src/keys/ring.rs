@@ -1,34 +1,45 @@
-//! The key ring: the public keys that a verifier accepts.
+//! The key ring: the keys that a verifier accepts.
+//!
+//! They are public keys. Under HS256 there are none, and a verifier that is to accept such tokens is given the secrets.
+
+use std::collections::HashMap;
 
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash};
+use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::KeyRecord;
-use super::algorithm::SigningAlgorithm;
+use super::algorithm::{SigningAlgorithm, UnknownAlgorithm};
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 
 /// A stored key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
-    /// There is no public key in the item.
-    #[error("it has no public key")]
+    /// There is no public key in the item, and no secret was given for it.
+    #[error("it has no public key, and this function is given no secrets")]
     NoPublicKey,
     /// The public key is no JWK.
     #[error("its public key is no JWK")]
     MalformedJwk(#[source] serde_json::Error),
-    /// The JWK is of a kind that is not used here, or is not what the item says that it is.
+    /// The JWK is not what the item says that it is.
     #[error("its public key does not fit its kid and alg")]
     Mismatch,
+    /// The algorithm is not used here.
+    #[error("its algorithm is not used here")]
+    Algorithm(#[from] UnknownAlgorithm),
+    /// It has a public key and is for HS256, which must never meet (RFC 8725 §2.1).
+    #[error("it is for HS256 and has a public key")]
+    PublicSecret,
     /// The JWK's numbers are no key.
     #[error("its public key cannot be read")]
     Unreadable(#[source] jsonwebtoken::errors::Error),
 }
 
-/// A public key with the one algorithm it is for.
-#[derive(Debug)]
+/// A key with the one algorithm it is for.
 pub struct VerificationKey {
-    jwk: Jwk,
+    /// The public key; none for a secret.
+    jwk: Option<Jwk>,
     kid: String,
     algorithm: SigningAlgorithm,
     key: DecodingKey,
@@ -36,14 +47,29 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    fn new(record: &KeyRecord) -> Result<Self, RingError> {
-        let jwk = record.public_jwk.as_deref().ok_or(RingError::NoPublicKey)?;
-        let jwk: Jwk = serde_json::from_str(jwk).map_err(RingError::MalformedJwk)?;
-        let algorithm = SigningAlgorithm::from_name(&record.alg).ok_or(RingError::Mismatch)?;
-        if jwk.common.key_algorithm != Some(algorithm.into()) || jwk.common.key_id.as_ref() != Some(&record.kid) {
-            return Err(RingError::Mismatch);
-        }
-        let key = DecodingKey::from_jwk(&jwk).map_err(RingError::Unreadable)?;
+    fn new(record: &KeyRecord, secret: Option<&SecretSlice<u8>>) -> Result<Self, RingError> {
+        let algorithm: SigningAlgorithm = record.alg.parse()?;
+        let (jwk, key) = match (&record.public_jwk, secret) {
+            (Some(_), _) if !algorithm.has_public_key() => return Err(RingError::PublicSecret),
+            (Some(jwk), _) => {
+                let jwk: Jwk = serde_json::from_str(jwk).map_err(RingError::MalformedJwk)?;
+                if jwk.common.key_algorithm != Some(algorithm.into()) || jwk.common.key_id.as_ref() != Some(&record.kid)
+                {
+                    return Err(RingError::Mismatch);
+                }
+                // The id is the key's thumbprint (RFC 7638), so it names this key and no other.
+                let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(RingError::Unreadable)?;
+                if thumbprint != record.kid || !is_for(&jwk.algorithm, algorithm) {
+                    return Err(RingError::Mismatch);
+                }
+                let key = DecodingKey::from_jwk(&jwk).map_err(RingError::Unreadable)?;
+                (Some(jwk), key)
+            }
+            (None, Some(secret)) if !algorithm.has_public_key() => {
+                (None, DecodingKey::from_secret(secret.expose_secret()))
+            }
+            (None, _) => return Err(RingError::NoPublicKey),
+        };
         Ok(Self { jwk, kid: record.kid.clone(), algorithm, key, retires_at: record.retires_at })
     }
 
@@ -66,16 +92,35 @@ impl VerificationKey {
     }
 }
 
+/// Whether a public key is of the kind and on the curve that an algorithm is defined for.
+fn is_for(key: &AlgorithmParameters, algorithm: SigningAlgorithm) -> bool {
+    match (algorithm, key) {
+        (SigningAlgorithm::Es256, AlgorithmParameters::EllipticCurve(key)) => key.curve == EllipticCurve::P256,
+        (SigningAlgorithm::EdDsa, AlgorithmParameters::OctetKeyPair(key)) => key.curve == EllipticCurve::Ed25519,
+        (SigningAlgorithm::Rs256, AlgorithmParameters::RSA(_)) => true,
+        _ => false,
+    }
+}
+
 /// The keys of one reading of the table.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct KeyRing(Vec<VerificationKey>);
 
 impl KeyRing {
-    /// Makes a ring. A key that cannot be used is left out and logged: it must not take the others with it.
+    /// Makes a ring of public keys.
     #[must_use]
     pub fn new(records: &[KeyRecord]) -> Self {
-        let usable = records.iter().filter_map(|record| match VerificationKey::new(record) {
+        Self::with_secrets(records, &HashMap::new())
+    }
+
+    /// Makes a ring with secrets in it, by `kid`. A key that cannot be used is left out and logged: it must not take the
+    /// others with it.
+    #[must_use]
+    pub fn with_secrets(records: &[KeyRecord], secrets: &HashMap<String, SecretSlice<u8>>) -> Self {
+        let usable = records.iter().filter_map(|record| match VerificationKey::new(record, secrets.get(&record.kid)) {
             Ok(key) => Some(key),
+            // A secret that this function is not given is not for it.
+            Err(RingError::NoPublicKey) if record.alg == SigningAlgorithm::Hs256.name() => None,
             Err(error) => {
                 tracing::error!(
                     event = "load_keys",
@@ -96,9 +141,9 @@ impl KeyRing {
         self.0.iter().find(|key| key.kid == kid)
     }
 
-    /// The keys as a JWK set (RFC 7517 §5), for other verifiers.
+    /// The public keys as a JWK set (RFC 7517 §5), for other verifiers.
     #[must_use]
     pub fn jwks(&self, now: EpochSeconds) -> JwkSet {
-        JwkSet { keys: self.0.iter().filter(|key| key.verifies_at(now)).map(|key| key.jwk.clone()).collect() }
+        JwkSet { keys: self.0.iter().filter(|key| key.verifies_at(now)).filter_map(|key| key.jwk.clone()).collect() }
     }
 }

@@ -14,12 +14,10 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    /// The key for `algorithm` from its private half in PKCS #8.
+    /// The key for `algorithm` from its private half: PKCS #8 of an elliptic curve, PKCS #1 of RSA, the bytes of a secret.
     #[must_use]
-    pub fn new(kid: String, algorithm: SigningAlgorithm, pkcs8: &SecretSlice<u8>) -> Self {
-        let key = match algorithm {
-            SigningAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8.expose_secret()),
-        };
+    pub fn new(kid: String, algorithm: SigningAlgorithm, private_key: &SecretSlice<u8>) -> Self {
+        let key = encoding_key(algorithm, private_key);
         Self { kid, algorithm, key }
     }
 
@@ -37,6 +35,17 @@ impl TokenSigner {
 
     pub(crate) fn key(&self) -> &EncodingKey {
         &self.key
+    }
+}
+
+/// As `jsonwebtoken` takes it.
+pub(super) fn encoding_key(algorithm: SigningAlgorithm, private_key: &SecretSlice<u8>) -> EncodingKey {
+    let private_key = private_key.expose_secret();
+    match algorithm {
+        SigningAlgorithm::Es256 => EncodingKey::from_ec_der(private_key),
+        SigningAlgorithm::Rs256 => EncodingKey::from_rsa_der(private_key),
+        SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(private_key),
+        SigningAlgorithm::Hs256 => EncodingKey::from_secret(private_key),
     }
 }
 

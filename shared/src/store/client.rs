@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -17,8 +17,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for one attempt, connecting included. DynamoDB answers in single milliseconds.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for a call with all its attempts. A login makes at most three calls one after the other: all of them fit into the
-/// 10 seconds that the function has.
+/// Time for a call with all its attempts. The first call that fails ends a request, so a table that does not answer costs this
+/// much; a request in which every call is slow is bounded by the function's own limit.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Attempts at a call, the first included.
 const ATTEMPTS: u32 = 3;
@@ -38,12 +38,16 @@ pub fn config_loader() -> ConfigLoader {
     )
 }
 
-/// The client of a Lambda function. It connects at its first call.
-pub async fn from_lambda_environment() -> Client {
-    let config = config_loader()
+/// The configuration of a Lambda function: region and credentials are in its environment, and nowhere else.
+pub async fn lambda_config() -> SdkConfig {
+    config_loader()
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .region(EnvironmentVariableRegionProvider::new())
         .load()
-        .await;
-    Client::new(&config)
+        .await
+}
+
+/// The client of a Lambda function. It connects at its first call.
+pub async fn from_lambda_environment() -> Client {
+    Client::new(&lambda_config().await)
 }

@@ -40,4 +40,9 @@ impl StoreError {
     fn call(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Call { operation, source: source.into() }
     }
+
+    /// It failed so short a time ago that it is not asked again.
+    pub(crate) fn failed_a_moment_ago(operation: &'static str) -> Self {
+        Self::call(operation, "it failed a moment ago and is not asked again yet")
+    }
 }

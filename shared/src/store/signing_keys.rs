@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Select};
 
 use super::StoreError;
 use super::item::{Item, number, string};
@@ -33,7 +34,7 @@ impl SigningKeysTable {
     /// verify allows these and no others.
     ///
     /// # Errors
-    /// The table did not give a whole answer, or an item is malformed.
+    /// The table did not give a whole answer.
     pub async fn public_keys(&self, purpose: KeyPurpose) -> Result<Vec<KeyRecord>, StoreError> {
         let query = self
             .query(purpose)
@@ -45,7 +46,7 @@ impl SigningKeysTable {
     /// All keys for a purpose, with their sealed private halves.
     ///
     /// # Errors
-    /// The table did not give a whole answer, or an item is malformed.
+    /// The table did not give a whole answer.
     pub async fn sealed_keys(&self, purpose: KeyPurpose) -> Result<Vec<SealedKey>, StoreError> {
         all(self.query(purpose), |item| {
             Ok(SealedKey { record: record(item)?, sealed_private_key: item.bytes("sealed_private_key")? })
@@ -59,25 +60,38 @@ impl SigningKeysTable {
     /// The table did not answer, or there is a key with this id.
     pub async fn add(&self, purpose: KeyPurpose, key: &SealedKey, expires_at: EpochSeconds) -> Result<(), StoreError> {
         let record = &key.record;
+        let sealed = AttributeValue::B(Blob::new(key.sealed_private_key.clone()));
         let mut item = HashMap::from([
             ("purpose".to_owned(), string(purpose.as_str())),
             ("kid".to_owned(), string(&record.kid)),
             ("alg".to_owned(), string(&record.alg)),
-            ("sealed_private_key".to_owned(), AttributeValue::B(Blob::new(key.sealed_private_key.clone()))),
+            ("sealed_private_key".to_owned(), sealed.clone()),
             ("activates_at".to_owned(), number(record.activates_at)),
             ("retires_at".to_owned(), number(record.retires_at)),
             ("expires_at".to_owned(), number(expires_at)),
         ]);
         item.extend(record.public_jwk.as_ref().map(|jwk| ("public_jwk".to_owned(), string(jwk))));
-        self.client
+        let answer = self
+            .client
             .put_item()
             .table_name(&self.name)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(kid)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
-            .await
-            .map_err(|error| StoreError::call("writing a key", error))?;
-        Ok(())
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                // The SDK repeats a write whose answer was lost: then the key found there is this one.
+                Some(PutItemError::ConditionalCheckFailedException(failed))
+                    if failed.item().and_then(|item| item.get("sealed_private_key")) == Some(&sealed) =>
+                {
+                    Ok(())
+                }
+                _ => Err(StoreError::call("writing a key", error)),
+            },
+        }
     }
 
     fn query(&self, purpose: KeyPurpose) -> QueryFluentBuilder {
@@ -100,7 +114,16 @@ async fn all<T>(
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| StoreError::call("reading the keys", error))?;
         for attributes in page.items() {
-            keys.push(read(&Item { table: TABLE, attributes })?);
+            match read(&Item { table: TABLE, attributes }) {
+                Ok(key) => keys.push(key),
+                // It must not take the other keys with it.
+                Err(error) => tracing::error!(
+                    event = "load_keys",
+                    outcome = "failed",
+                    error = crate::telemetry::chain(&error),
+                    "an item of the SigningKeys table was left out"
+                ),
+            }
         }
     }
     Ok(keys)

@@ -9,8 +9,9 @@ use shared::authentication::{AuthenticationError, Authenticator};
 use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
 use shared::identity::Identity;
 use shared::introspection::TokenStates;
-use shared::keys::KeyPurpose;
+use shared::keys::KeyKind;
 use shared::keys::active::ActiveKeyCache;
+use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::generation::generate;
 use shared::keys::sealing::Sealer;
 use shared::keys::verification::VerificationKeys;
@@ -89,9 +90,9 @@ impl World {
     /// New tables with keys in them.
     pub(crate) async fn create(test: &str) -> Self {
         let tables = Tables::create(test).await;
-        for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
-            let key = generate(purpose, NOW - 10, NOW + KEY_SECONDS, &sealer()).await.unwrap();
-            tables.signing_keys().add(purpose, &key, NOW + 2 * KEY_SECONDS).await.unwrap();
+        for kind in [KeyKind::AccessToken(SigningAlgorithm::Es256), KeyKind::RefreshToken] {
+            let key = generate(kind, NOW - 10, NOW + KEY_SECONDS, &sealer()).await.unwrap();
+            tables.signing_keys().add(kind.purpose(), &key, NOW + 2 * KEY_SECONDS).await.unwrap();
         }
         Self::on(tables)
     }
@@ -104,7 +105,10 @@ impl World {
             denylist: tables.denylist(),
             throttle: Throttle::new(tables.login_attempts(), 100),
             keys: ActiveKeyCache::new(tables.signing_keys(), sealer()),
-            authorizer: AccessTokenAuthorizer::new(VerificationKeys::new(tables.signing_keys()), tables.denylist()),
+            authorizer: AccessTokenAuthorizer::new(
+                VerificationKeys::new(tables.signing_keys(), None),
+                tables.denylist(),
+            ),
             hasher: Hasher::new(),
             grace_seconds: GRACE_SECONDS,
             issuer: Issuer { audience: AUDIENCE.to_owned(), lifetime_seconds: LIFETIME_SECONDS },

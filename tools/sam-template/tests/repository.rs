@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use sam_template::{Authorizer, Error, LambdaAuthorizer, Parameters, Problem, Template};
+use sam_template::{Authorizer, LambdaAuthorizer, Parameters, Template};
 use serde_json::json;
 
 fn template(values: &[(&str, &str)]) -> Template {
@@ -61,28 +61,39 @@ fn its_functions_run_the_binaries_of_the_workspace() {
 }
 
 #[test]
-fn an_environment_names_the_tables_and_asks_for_the_sealing_key_only_where_it_is_used() {
-    let without_key = template(&[]);
-    let environment = without_key.environment("AuthorizerFunction").unwrap();
+fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
+    let template_of = |parameters: &[(&str, &str)], function: &str| template(parameters).environment(function);
+    let environment = template_of(&[], "AuthorizerFunction").unwrap();
     assert_eq!(environment.get("DENYLIST_TABLE_NAME").map(String::as_str), Some("latchkey-DenylistTable"));
     assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some(""));
-    assert!(without_key.environment("ProtectedFunction").unwrap().is_empty());
-    let missing = without_key.environment("LoginFunction").unwrap_err();
-    assert!(
-        matches!(&missing, Error::Invalid { problem: Problem::MissingParameter(name), .. } if name == "SealingKey"),
-        "{missing}"
-    );
+    assert!(template_of(&[], "ProtectedFunction").unwrap().is_empty());
 
-    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let with_key = template(&[("SealingKey", key), ("Issuer", "https://login.example.com")]);
-    let environment = with_key.environment("LoginFunction").unwrap();
-    assert_eq!(environment.get("LATCHKEY_SEALING_KEY").map(String::as_str), Some(key));
+    let has_kms_key = |parameters: &[(&str, &str)], function: &str| {
+        let environment = template_of(parameters, function).unwrap();
+        environment.get("LATCHKEY_KMS_KEY_ID").is_some_and(|id| id.starts_with("arn:aws:kms:"))
+    };
+    for (function, signs) in [
+        ("LoginFunction", true),
+        ("TokenFunction", true),
+        ("AuthorizerFunction", false),
+        ("LogoutFunction", false),
+        ("AccountFunction", false),
+        ("DiscoveryFunction", false),
+    ] {
+        assert_eq!(has_kms_key(&[], function), signs, "{function}");
+    }
+    assert!(has_kms_key(&[("Hs256", "accepted")], "AuthorizerFunction"));
+
+    let environment = template_of(&[("Issuer", "https://login.example.com")], "LoginFunction").unwrap();
     assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some("https://login.example.com"));
     assert_eq!(environment.get("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS").map(String::as_str), Some("900"));
 
-    let short_key = template(&[("SealingKey", "too-short")]).environment("LoginFunction").unwrap_err();
-    assert!(short_key.to_string().ends_with("it must be 32 bytes in base64, as `openssl rand -base64 32` prints them"));
-    assert!(!short_key.to_string().contains("too-short"));
+    let refused = template_of(&[("Audience", "two words")], "LoginFunction").unwrap_err();
+    assert!(
+        refused.to_string().ends_with("it must be 1 to 200 printable ASCII characters without spaces"),
+        "{refused}"
+    );
+    assert!(!refused.to_string().contains("two words"));
 }
 
 #[test]

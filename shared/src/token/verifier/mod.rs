@@ -165,7 +165,7 @@ fn check_claims(claims: &AccessTokenClaims, expected: Expected<'_>, now: EpochSe
 /// JSON array for a struct, member by position; the first byte rules it out.
 fn closed_object<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
     let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
-    if json.first() != Some(&b'{') {
+    if json.first() != Some(&b'{') || json.last() != Some(&b'}') {
         return None;
     }
     serde_json::from_slice(&json).ok()

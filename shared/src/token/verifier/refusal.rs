@@ -30,7 +30,7 @@ pub enum Refusal {
     /// `typ` is not `at+jwt`.
     #[error("the token is of another type")]
     WrongType,
-    /// `kid` is no thumbprint.
+    /// `kid` is not as long as a thumbprint.
     #[error("the key id is malformed")]
     MalformedKid,
     /// No key of the ring has this `kid`.
@@ -57,10 +57,10 @@ pub enum Refusal {
     /// `exp` is not later than now.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` is later than now.
+    /// `nbf` is later than now and the leeway.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `iat` is later than now.
+    /// `iat` is later than now and the leeway.
     #[error("the token was issued in the future")]
     IssuedInTheFuture,
     /// `exp - iat` is negative or longer than any lifetime that can be configured.

@@ -11,7 +11,7 @@ use crate::keys::algorithm::SigningAlgorithm;
 use crate::keys::generation::generate;
 use crate::keys::sealing::{EncryptionContext, Sealer};
 use crate::keys::signing::TokenSigner;
-use crate::keys::{KeyPurpose, KeyRecord};
+use crate::keys::{KeyKind, KeyPurpose, KeyRecord};
 
 const NOW: EpochSeconds = 1_800_000_000;
 const RETIRES_AT: EpochSeconds = NOW + 10_000;
@@ -28,7 +28,8 @@ fn new_key() -> Key {
     let sealer = Sealer::local(&SecretString::from(STANDARD.encode([1; 32]))).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let sealed = generate(KeyPurpose::AccessToken, NOW - 1000, RETIRES_AT, &sealer).await.unwrap();
+        let sealed =
+            generate(KeyKind::AccessToken(SigningAlgorithm::Es256), NOW - 1000, RETIRES_AT, &sealer).await.unwrap();
         let context = EncryptionContext { kid: &sealed.record.kid, purpose: KeyPurpose::AccessToken };
         let opened = sealer.open(context, &sealed.sealed_private_key).await.unwrap();
         Key {

@@ -1,0 +1,61 @@
+//! A KMS API on this machine: moto's server, for tests. It has real keys in memory, and is gone with the process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::install::{self, InstallError};
+use crate::port::{self, PortError};
+use crate::process::{ProcessError, Supervised, command};
+
+/// How long its Python may take to start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The KMS API could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum KmsError {
+    /// The tool.
+    #[error("moto is missing")]
+    Install(#[from] InstallError),
+    /// No port.
+    #[error("the KMS API has no port")]
+    Port(#[from] PortError),
+    /// The process.
+    #[error("the KMS API does not run")]
+    Process(#[from] ProcessError),
+}
+
+/// A running KMS API.
+#[derive(Debug)]
+pub struct Kms {
+    port: u16,
+    process: Supervised,
+}
+
+impl Kms {
+    /// Starts it on a free port and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(log: &Path) -> Result<Self, KmsError> {
+        let port = port::free()?;
+        let mut moto = command(install::moto_server()?);
+        moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let mut process = Supervised::start("moto", moto, log)?;
+        process.wait_until(PATIENCE, || port::is_answered(port))?;
+        Ok(Self { port, process })
+    }
+
+    /// What `AWS_ENDPOINT_URL_KMS` is to be.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes sure that it still runs.
+    ///
+    /// # Errors
+    /// It ended.
+    pub fn must_run(&mut self) -> Result<(), ProcessError> {
+        self.process.must_run()
+    }
+}
