@@ -1,27 +1,76 @@
 //! `latchkey keys`.
 
-use clap::Subcommand;
+use aws_config::SdkConfig;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
 use shared::clock::{self, EpochSeconds};
-use shared::config::{self, ConfigError, MAX_ACCESS_TOKEN_LIFETIME_SECONDS, SealingConfig};
+use shared::config::{self, ConfigError, SealingConfig};
 use shared::keys::algorithm::SigningAlgorithm;
-use shared::keys::generation::{GenerationError, generate};
-use shared::keys::sealing::{Sealer, SealingError};
-use shared::keys::{KeyKind, KeyPurpose};
+use shared::keys::rotation::{self, Rotated, RotationError, RotationPolicy, rotate};
+use shared::keys::sealing::{EncryptionContext, Sealer, SealingError};
+use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
 use shared::store::StoreError;
-use shared::store::sessions::ABSOLUTE_LIFETIME_SECONDS;
 use shared::store::signing_keys::SigningKeysTable;
 
-use crate::terminal::say;
+use crate::terminal::Output;
 
-/// How long a key signs, in seconds: a year.
-const SIGNING_PERIOD_SECONDS: EpochSeconds = 365 * 24 * 60 * 60;
+/// Within how many seconds every function has read the keys again.
+const READ_BY_ALL_SECONDS: EpochSeconds = shared::keys::REREAD_AFTER_SECONDS;
+
+#[derive(Args)]
+pub(crate) struct KeysArguments {
+    /// Print JSON, for scripts: an object for each key, and errors as `{"error": code, "message": text}` on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    command: KeysCommand,
+}
 
 #[derive(Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Make the first keys, where there are none that sign
+enum KeysCommand {
+    /// Make the keys that are due, as the stack does by itself once a day: the first ones, or successors
     ///
-    /// Needs SIGNING_KEYS_TABLE_NAME and LATCHKEY_KMS_KEY_ID, the deployment's own.
-    Init,
+    /// Needs LATCHKEY_KMS_KEY_ID, the deployment's own.
+    Init {
+        /// What a new access-token key is for: ES256, RS256, EdDSA or HS256
+        #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
+        algorithm: SigningAlgorithm,
+    },
+    /// List all keys: which one signs, which ones verify, and until when
+    List,
+    /// Make new keys now, which take over a day later; the old ones verify until their last token has expired
+    ///
+    /// Needs LATCHKEY_KMS_KEY_ID, the deployment's own.
+    Rotate {
+        /// What the new access-token key is for: ES256, RS256, EdDSA or HS256
+        #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
+        algorithm: SigningAlgorithm,
+        /// Take over at once. Verifiers elsewhere that cached the key set may refuse new tokens until they read it again
+        #[arg(long)]
+        now: bool,
+        /// Only the keys of this purpose: access-token or refresh-token
+        #[arg(long, value_parser = purpose)]
+        purpose: Option<KeyPurpose>,
+        /// When the new keys stop to sign, in seconds after they take over
+        #[arg(long, value_name = "SECONDS", default_value_t = RotationPolicy::default().sign_for_seconds,
+              value_parser = clap::value_parser!(u64).range(10..))]
+        sign_for: EpochSeconds,
+    },
+    /// Withdraw a key, because somebody else may have it: every token that it made is dead within a minute
+    Retire {
+        /// The key's id
+        kid: String,
+    },
+    /// Print the secret of an HS256 key in base64url, for another verifier, which could then sign tokens too
+    ///
+    /// Needs LATCHKEY_KMS_KEY_ID, and the right to decrypt with it.
+    Export {
+        /// The key's id
+        kid: String,
+    },
 }
 
 /// A command about keys failed.
@@ -31,39 +80,229 @@ pub(crate) enum KeysError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Sealing(#[from] SealingError),
-    #[error("no key could be made")]
-    Generation(#[from] GenerationError),
+    #[error("no key was made")]
+    Rotation(#[from] RotationError),
     #[error("the table of keys did not answer")]
     Store(#[from] StoreError),
+    #[error("there is no key {0}; `latchkey keys list` shows all")]
+    Unknown(String),
+    #[error(
+        "{kid} is the only {purpose} key that signs: nobody could log in. `latchkey keys rotate --now` makes another one first"
+    )]
+    OnlyKey { kid: String, purpose: KeyPurpose },
+    #[error(
+        "{0} is no HS256 key of access tokens: its public half is in the key set, and nothing else leaves the system"
+    )]
+    NotExportable(String),
 }
 
-pub(crate) async fn run(command: KeysCommand) -> Result<(), KeysError> {
-    let KeysCommand::Init = command;
-    let name = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let sealing = SealingConfig::from_env()?;
-    let sdk_config = shared::store::client::config_loader().load().await;
-    let sealer = Sealer::new(&sealing, &sdk_config)?;
-    let table = SigningKeysTable::new(aws_sdk_dynamodb::Client::new(&sdk_config), name);
-    for kind in [KeyKind::AccessToken(SigningAlgorithm::Es256), KeyKind::RefreshToken] {
-        init(&table, kind, &sealer).await?;
+impl KeysError {
+    /// The stable name, for scripts.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "configuration",
+            Self::Sealing(_) => "sealing_failed",
+            Self::Rotation(_) => "rotation_failed",
+            Self::Store(_) => "store_failed",
+            Self::Unknown(_) => "unknown_key",
+            Self::OnlyKey { .. } => "only_key",
+            Self::NotExportable(_) => "not_exportable",
+        }
     }
-    Ok(())
 }
 
-async fn init(table: &SigningKeysTable, kind: KeyKind, sealer: &Sealer) -> Result<(), KeysError> {
+pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
+    let output = Output { json: arguments.json };
+    let name = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
+    let sdk_config = shared::store::client::config_loader().load().await;
+    let table = SigningKeysTable::new(aws_sdk_dynamodb::Client::new(&sdk_config), name);
+    match arguments.command {
+        KeysCommand::Init { algorithm } => {
+            let sealer = sealer(&sdk_config)?;
+            for kind in [KeyKind::AccessToken(algorithm), KeyKind::RefreshToken] {
+                make(&table, &sealer, kind, RotationPolicy::default(), output).await?;
+            }
+            Ok(())
+        }
+        KeysCommand::Rotate { algorithm, now, purpose, sign_for } => {
+            let sealer = sealer(&sdk_config)?;
+            let default = RotationPolicy::default();
+            let policy = RotationPolicy {
+                publish_ahead_seconds: if now { 0 } else { default.publish_ahead_seconds },
+                // Whatever its age.
+                rotate_after_seconds: 0,
+                sign_for_seconds: sign_for,
+            };
+            for kind in [KeyKind::AccessToken(algorithm), KeyKind::RefreshToken] {
+                if purpose.is_none_or(|purpose| purpose == kind.purpose()) {
+                    make(&table, &sealer, kind, policy, output).await?;
+                }
+            }
+            Ok(())
+        }
+        KeysCommand::List => list(&table, output).await,
+        KeysCommand::Retire { kid } => retire(&table, &kid, output).await,
+        KeysCommand::Export { kid } => export(&table, &sealer(&sdk_config)?, &kid, output).await,
+    }
+}
+
+fn sealer(sdk_config: &SdkConfig) -> Result<Sealer, KeysError> {
+    Ok(Sealer::new(&SealingConfig::from_env()?, sdk_config)?)
+}
+
+async fn make(
+    table: &SigningKeysTable,
+    sealer: &Sealer,
+    kind: KeyKind,
+    policy: RotationPolicy,
+    output: Output,
+) -> Result<(), KeysError> {
     let now = clock::now();
     let purpose = kind.purpose();
-    if let Some(key) = table.public_keys(purpose).await?.iter().find(|key| key.is_active_at(now)) {
-        say(&format!("{purpose}: {} signs already", key.kid));
-        return Ok(());
-    }
-    let retires_at = now + SIGNING_PERIOD_SECONDS;
-    let longest_token = match purpose {
-        KeyPurpose::AccessToken => MAX_ACCESS_TOKEN_LIFETIME_SECONDS,
-        KeyPurpose::RefreshToken => ABSOLUTE_LIFETIME_SECONDS,
+    let (text, record, made) = match rotate(table, sealer, kind, policy, now).await? {
+        Rotated::NotDue(record) => (format!("{purpose}: {} signs already", record.kid), record, false),
+        Rotated::MadeByAnother(record) => {
+            (format!("{purpose}: {} was made by somebody else at this moment, and signs", record.kid), record, false)
+        }
+        Rotated::Made(record) if record.activates_at <= now => (
+            format!(
+                "{purpose}: made {} ({}), which signs from now on; every function knows it within {READ_BY_ALL_SECONDS} s",
+                record.kid, record.alg
+            ),
+            record,
+            true,
+        ),
+        Rotated::Made(record) => (
+            format!(
+                "{purpose}: made {} ({}), which is published now and signs in {}; the old key verifies until its last token has expired",
+                record.kid,
+                record.alg,
+                span(record.activates_at - now)
+            ),
+            record,
+            true,
+        ),
     };
-    let key = generate(kind, now, retires_at, sealer).await?;
-    table.add(purpose, &key, retires_at + longest_token).await?;
-    say(&format!("{purpose}: made {}, which signs from now on", key.record.kid));
+    let mut object = describe(purpose, &record, now);
+    object["made"] = made.into();
+    output.result(&text, &object);
     Ok(())
+}
+
+async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError> {
+    let now = clock::now();
+    for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
+        let mut records = table.public_keys(purpose).await?;
+        records.sort_by_key(|record| record.activates_at);
+        let signs = records.iter().rfind(|record| record.is_active_at(now)).map(|record| record.kid.clone());
+        for record in records {
+            let state = if signs.as_ref() == Some(&record.kid) {
+                format!("signs, for {} more at the most", span(record.retires_at - now))
+            } else if now < record.activates_at {
+                format!("is published, signs in {}", span(record.activates_at - now))
+            } else if now < rotation::expires_at(purpose, record.retires_at) {
+                "verifies".to_owned()
+            } else {
+                "has expired".to_owned()
+            };
+            let object = describe(purpose, &record, now);
+            output.result(&format!("{purpose}  {}  {}  {state}", record.kid, record.alg), &object);
+        }
+    }
+    Ok(())
+}
+
+async fn retire(table: &SigningKeysTable, kid: &str, output: Output) -> Result<(), KeysError> {
+    let (purpose, records) = find(table, kid).await?;
+    let now = clock::now();
+    let signs = |record: &&KeyRecord| record.is_active_at(now);
+    let (own, others): (Vec<_>, Vec<_>) = records.iter().filter(signs).partition(|record| record.kid == kid);
+    if !own.is_empty() && others.is_empty() {
+        return Err(KeysError::OnlyKey { kid: kid.to_owned(), purpose });
+    }
+    table.withdraw(purpose, kid).await?;
+    let what = match purpose {
+        KeyPurpose::AccessToken => "every access token that it signed is dead",
+        KeyPurpose::RefreshToken => "every refresh token that it made is dead, and with it the session",
+    };
+    let text = format!(
+        "{purpose}: {kid} is withdrawn; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
+    );
+    output.result(&text, &json!({ "kid": kid, "purpose": purpose.as_str(), "action": "retire", "changed": true }));
+    Ok(())
+}
+
+async fn export(table: &SigningKeysTable, sealer: &Sealer, kid: &str, output: Output) -> Result<(), KeysError> {
+    let keys = table.sealed_keys(KeyPurpose::AccessToken).await?;
+    let Some(key) = keys.iter().find(|key| key.record.kid == kid) else {
+        let (_, _) = find(table, kid).await?;
+        return Err(KeysError::NotExportable(kid.to_owned()));
+    };
+    if key.record.alg != SigningAlgorithm::Hs256.name() {
+        return Err(KeysError::NotExportable(kid.to_owned()));
+    }
+    let context = EncryptionContext { kid, purpose: KeyPurpose::AccessToken };
+    let secret = sealer.open(context, &key.sealed_private_key).await?;
+    let encoded = URL_SAFE_NO_PAD.encode(secret.expose_secret());
+    output.result(&encoded, &json!({ "kty": "oct", "kid": kid, "alg": "HS256", "k": encoded }));
+    Ok(())
+}
+
+/// The purpose that a key is for, and all keys for it.
+async fn find(table: &SigningKeysTable, kid: &str) -> Result<(KeyPurpose, Vec<KeyRecord>), KeysError> {
+    for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
+        let records = table.public_keys(purpose).await?;
+        if records.iter().any(|record| record.kid == kid) {
+            return Ok((purpose, records));
+        }
+    }
+    Err(KeysError::Unknown(kid.to_owned()))
+}
+
+fn describe(purpose: KeyPurpose, record: &KeyRecord, now: EpochSeconds) -> Value {
+    json!({
+        "purpose": purpose.as_str(),
+        "kid": record.kid,
+        "alg": record.alg,
+        "activates_at": record.activates_at,
+        "retires_at": record.retires_at,
+        "is_active": record.is_active_at(now),
+    })
+}
+
+fn purpose(text: &str) -> Result<KeyPurpose, String> {
+    [KeyPurpose::AccessToken, KeyPurpose::RefreshToken]
+        .into_iter()
+        .find(|purpose| purpose.as_str() == text)
+        .ok_or_else(|| "a purpose is access-token or refresh-token".to_owned())
+}
+
+/// A length of time for people.
+fn span(seconds: EpochSeconds) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_said_in_the_unit_that_fits() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (86_400, "24 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
 }

@@ -29,9 +29,8 @@ struct Arguments {
 enum Command {
     /// Users: add, show, list, set-password, set-roles, enable, disable, revoke, unlock, import
     User(user::UserArguments),
-    /// Keys that sign tokens
-    #[command(subcommand)]
-    Keys(keys::KeysCommand),
+    /// Keys that sign tokens: init, list, rotate, retire, export
+    Keys(keys::KeysArguments),
     /// Add alice and admin with the password `password`, on this machine's DynamoDB only
     #[command(hide = true)]
     DemoUsers,
@@ -40,24 +39,29 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.command {
+    match arguments.command {
         Command::User(arguments) => {
             let output = terminal::Output { json: arguments.json };
-            return match user::run(arguments).await {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    output.failure(error.code(), &shared::telemetry::chain(&error));
-                    ExitCode::FAILURE
-                }
-            };
+            ended(user::run(arguments).await, user::UserError::code, output)
         }
-        Command::Keys(command) => keys::run(command).await.map_err(Box::<dyn Error>::from),
-        Command::DemoUsers => demo::run().await.map_err(Box::<dyn Error>::from),
-    };
+        Command::Keys(arguments) => {
+            let output = terminal::Output { json: arguments.json };
+            ended(keys::run(arguments).await, keys::KeysError::code, output)
+        }
+        Command::DemoUsers => ended(demo::run().await, |_| "failed", terminal::Output { json: false }),
+    }
+}
+
+/// Says what went wrong, if something did, and with which code.
+fn ended<E: Error + 'static>(
+    result: Result<(), E>,
+    code: impl FnOnce(&E) -> &'static str,
+    output: terminal::Output,
+) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&shared::telemetry::chain(error.as_ref()));
+            output.failure(code(&error), &shared::telemetry::chain(&error));
             ExitCode::FAILURE
         }
     }

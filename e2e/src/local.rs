@@ -1,6 +1,7 @@
 //! What only a stack on this machine has: the Lambda Invoke API, logs, and the operator's command on its tables.
 //! `cargo xtask test` says where they are.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -51,8 +52,18 @@ pub fn sample_event(name: &str) -> String {
 /// It cannot be run.
 #[must_use]
 pub fn latchkey(arguments: &[&str], input: &str) -> Output {
+    latchkey_in(&BTreeMap::new(), arguments, input)
+}
+
+/// The same on the tables that `environment` names.
+///
+/// # Panics
+/// It cannot be run.
+#[must_use]
+pub fn latchkey_in(environment: &BTreeMap<String, String>, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(xtask::workspace::binary("latchkey"))
         .args(arguments)
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

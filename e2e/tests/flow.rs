@@ -118,6 +118,37 @@ fn two_logins_share_no_identifier() {
 }
 
 #[test]
+fn the_metadata_tells_what_there_is_and_nothing_else() {
+    let client = Client::from_env();
+    let (_, claims) = unverified(&client.access_token(ALICE));
+    let issuer = claims["iss"].as_str().unwrap();
+    let answer = client.send("GET", "/.well-known/oauth-authorization-server", &[], "");
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    assert_eq!(
+        answer.status_and_json(),
+        (
+            200,
+            json!({
+                "issuer": issuer,
+                "token_endpoint": format!("{issuer}/token"),
+                "token_endpoint_auth_methods_supported": ["none"],
+                "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+                "response_types_supported": [],
+                "grant_types_supported": ["refresh_token"],
+                "revocation_endpoint": format!("{issuer}/revoke"),
+                "revocation_endpoint_auth_methods_supported": ["none"],
+                "introspection_endpoint": format!("{issuer}/introspect"),
+                "introspection_endpoint_auth_methods_supported": ["Bearer"],
+            })
+        )
+    );
+    // Each of them is there: it answers, and not with 404.
+    for path in ["/token", "/revoke", "/introspect"] {
+        assert_ne!(client.send("POST", path, &[], "").status, 404, "{path}");
+    }
+}
+
+#[test]
 fn the_key_set_has_the_key_of_a_token_and_may_be_cached() {
     let client = Client::from_env();
     let (header, _) = unverified(&client.access_token(ALICE));

@@ -24,7 +24,8 @@ fn a_missing_variable_is_named() {
         ("logout", "USERS_TABLE_NAME"),
         ("account", "LATCHKEY_REGISTRATION"),
         ("authorizer", "LATCHKEY_AUDIENCE"),
-        ("discovery", "SIGNING_KEYS_TABLE_NAME"),
+        ("discovery", "LATCHKEY_AUDIENCE"),
+        ("rotate-keys", "LATCHKEY_SIGNING_ALGORITHM"),
     ] {
         let error = error_of(function, &[]);
         let start = format!("the environment variable {variable} is not set");
@@ -52,7 +53,7 @@ fn a_wrong_variable_is_named_and_its_value_is_not() {
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "3601"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "soon"),
         ("LATCHKEY_MIN_PASSWORD_LENGTH", "7"),
-        ("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", "0"),
+        ("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", "-1"),
         ("LATCHKEY_SEALING_KEY", "a key that is too short"),
     ] {
         let error = error_of("login", &[&good[..], &[(name, value)]].concat());

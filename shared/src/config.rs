@@ -161,6 +161,17 @@ pub fn min_password_length() -> Result<usize, ConfigError> {
     number_in("LATCHKEY_MIN_PASSWORD_LENGTH", 8..=64, "a whole number from 8 to 64")
 }
 
+/// What new access-token keys are for, from `LATCHKEY_SIGNING_ALGORITHM`.
+///
+/// # Errors
+/// It is missing or none of the four.
+#[cfg(feature = "store")]
+pub fn signing_algorithm() -> Result<crate::keys::algorithm::SigningAlgorithm, ConfigError> {
+    const NAME: &str = "LATCHKEY_SIGNING_ALGORITHM";
+    const FORM: &str = "one of ES256, RS256, EdDSA, HS256";
+    required(NAME, FORM)?.parse().map_err(|_| ConfigError::Invalid { name: NAME, form: FORM })
+}
+
 /// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the secrets.
 ///
 /// # Errors

@@ -251,7 +251,11 @@ fn command_environment(
         aws_environment(endpoint).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for function in template.functions()? {
         let variables = template.environment(&function.logical_id)?;
-        environment.extend(variables.into_iter().filter(|(name, _)| name.ends_with("_TABLE_NAME")));
+        environment.extend(
+            variables
+                .into_iter()
+                .filter(|(name, _)| name.ends_with("_TABLE_NAME") || name == "LATCHKEY_SIGNING_ALGORITHM"),
+        );
     }
     environment.insert(SEALING_KEY.to_owned(), sealing_key.to_owned());
     Ok(environment)

@@ -1,10 +1,11 @@
 //! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517).
+//! `GET /.well-known/oauth-authorization-server`: what there is to be asked (RFC 8414).
 
 mod handler;
 
 use std::process::ExitCode;
 
-use shared::config;
+use shared::config::{self, TokenParties};
 use shared::http::error::ErrorBody;
 use shared::keys::verification::VerificationKeys;
 use shared::store::client;
@@ -29,7 +30,8 @@ async fn run() -> Result<(), lambda_runtime::Error> {
 }
 
 async fn wire() -> Result<Discovery, lambda_runtime::Error> {
+    let parties = TokenParties::from_env()?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
     let client = client::from_lambda_environment().await;
-    Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys), None) })
+    Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys), None), parties })
 }

@@ -9,6 +9,7 @@ pub mod active;
 pub mod algorithm;
 pub mod generation;
 pub mod ring;
+pub mod rotation;
 pub mod sealing;
 pub mod signing;
 pub mod verification;

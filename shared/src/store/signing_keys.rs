@@ -6,8 +6,11 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Select};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem,
+};
 
 use super::StoreError;
 use super::item::{Item, number, string};
@@ -15,6 +18,10 @@ use crate::clock::EpochSeconds;
 use crate::keys::{KeyPurpose, KeyRecord, SealedKey};
 
 const TABLE: &str = "SigningKeys";
+/// The partition of marks of first keys.
+const FIRST_KEY: &str = "first-key";
+/// For how long nobody else writes a first key, in seconds.
+pub const FIRST_KEY_SECONDS: EpochSeconds = 60;
 
 /// The table of keys.
 #[derive(Clone, Debug)]
@@ -59,18 +66,8 @@ impl SigningKeysTable {
     /// # Errors
     /// The table did not answer, or there is a key with this id.
     pub async fn add(&self, purpose: KeyPurpose, key: &SealedKey, expires_at: EpochSeconds) -> Result<(), StoreError> {
-        let record = &key.record;
-        let sealed = AttributeValue::B(Blob::new(key.sealed_private_key.clone()));
-        let mut item = HashMap::from([
-            ("purpose".to_owned(), string(purpose.as_str())),
-            ("kid".to_owned(), string(&record.kid)),
-            ("alg".to_owned(), string(&record.alg)),
-            ("sealed_private_key".to_owned(), sealed.clone()),
-            ("activates_at".to_owned(), number(record.activates_at)),
-            ("retires_at".to_owned(), number(record.retires_at)),
-            ("expires_at".to_owned(), number(expires_at)),
-        ]);
-        item.extend(record.public_jwk.as_ref().map(|jwk| ("public_jwk".to_owned(), string(jwk))));
+        let item = item(purpose, key, expires_at);
+        let sealed = item.get("sealed_private_key").cloned();
         let answer = self
             .client
             .put_item()
@@ -85,13 +82,77 @@ impl SigningKeysTable {
             Err(error) => match error.as_service_error() {
                 // The SDK repeats a write whose answer was lost: then the key found there is this one.
                 Some(PutItemError::ConditionalCheckFailedException(failed))
-                    if failed.item().and_then(|item| item.get("sealed_private_key")) == Some(&sealed) =>
+                    if failed.item().and_then(|item| item.get("sealed_private_key")) == sealed.as_ref() =>
                 {
                     Ok(())
                 }
                 _ => Err(StoreError::call("writing a key", error)),
             },
         }
+    }
+
+    /// Writes a key that signs at once. Of many who do that within [`FIRST_KEY_SECONDS`], one succeeds: only then can no token
+    /// be signed by a key that a verifier has not read. `false` where somebody else was first; then nothing was written.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn add_first(
+        &self,
+        purpose: KeyPurpose,
+        key: &SealedKey,
+        expires_at: EpochSeconds,
+        now: EpochSeconds,
+    ) -> Result<bool, StoreError> {
+        const OPERATION: &str = "writing the first key";
+        let failed = |error| StoreError::call(OPERATION, error);
+        let put = Put::builder().table_name(&self.name).set_item(Some(item(purpose, key, expires_at)));
+        // Not among the keys of any purpose: a mark of who was first, and when.
+        let mark = Put::builder()
+            .table_name(&self.name)
+            .item("purpose", string(FIRST_KEY))
+            .item("kid", string(purpose.as_str()))
+            .item("written_at", number(now))
+            .condition_expression("attribute_not_exists(kid) OR written_at <= :before")
+            .expression_attribute_values(":before", number(now.saturating_sub(FIRST_KEY_SECONDS)));
+        let answer = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put.build().map_err(failed)?).build())
+            .transact_items(TransactWriteItem::builder().put(mark.build().map_err(failed)?).build())
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                // Another's mark is there, or is being written at this moment.
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
+                    if cancelled.cancellation_reasons().iter().any(|reason| {
+                        matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
+                    }) =>
+                {
+                    Ok(false)
+                }
+                _ => Err(StoreError::call(OPERATION, error)),
+            },
+        }
+    }
+
+    /// Takes a key out of the table: the emergency stop. Every function forgets it within a minute. `false` where there is none.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn withdraw(&self, purpose: KeyPurpose, kid: &str) -> Result<bool, StoreError> {
+        let answer = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .key("purpose", string(purpose.as_str()))
+            .key("kid", string(kid))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| StoreError::call("withdrawing a key", error))?;
+        Ok(answer.attributes.is_some())
     }
 
     fn query(&self, purpose: KeyPurpose) -> QueryFluentBuilder {
@@ -102,6 +163,21 @@ impl SigningKeysTable {
             .expression_attribute_values(":purpose", string(purpose.as_str()))
             .consistent_read(true)
     }
+}
+
+fn item(purpose: KeyPurpose, key: &SealedKey, expires_at: EpochSeconds) -> HashMap<String, AttributeValue> {
+    let record = &key.record;
+    let mut item = HashMap::from([
+        ("purpose".to_owned(), string(purpose.as_str())),
+        ("kid".to_owned(), string(&record.kid)),
+        ("alg".to_owned(), string(&record.alg)),
+        ("sealed_private_key".to_owned(), AttributeValue::B(Blob::new(key.sealed_private_key.clone()))),
+        ("activates_at".to_owned(), number(record.activates_at)),
+        ("retires_at".to_owned(), number(record.retires_at)),
+        ("expires_at".to_owned(), number(expires_at)),
+    ]);
+    item.extend(record.public_jwk.as_ref().map(|jwk| ("public_jwk".to_owned(), string(jwk))));
+    item
 }
 
 /// All pages of a query, item by item.

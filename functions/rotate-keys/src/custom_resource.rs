@@ -1,0 +1,183 @@
+//! The protocol of custom resources: CloudFormation sends a request and waits until an answer is put to the address in it.
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html>
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+/// The physical id of the resource. It never changes: another one would make CloudFormation delete the one before.
+const PHYSICAL_RESOURCE_ID: &str = "latchkey-keys";
+/// Longest reason that is sent, in characters; an answer may have 4096 bytes.
+const MAX_REASON_CHARACTERS: usize = 500;
+/// Time for the answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What CloudFormation does with the resource.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) enum RequestType {
+    Create,
+    Update,
+    Delete,
+}
+
+/// A request of CloudFormation.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CloudFormationRequest {
+    pub(crate) request_type: RequestType,
+    #[serde(rename = "ResponseURL")]
+    response_url: String,
+    stack_id: String,
+    request_id: String,
+    logical_resource_id: String,
+    physical_resource_id: Option<String>,
+}
+
+/// Whether an event is a request at all.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Kind {
+    request_type: Option<serde::de::IgnoredAny>,
+}
+
+/// What CloudFormation is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    /// And why.
+    Failed(String),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer<'a> {
+    status: &'static str,
+    reason: String,
+    physical_resource_id: &'a str,
+    stack_id: &'a str,
+    request_id: &'a str,
+    logical_resource_id: &'a str,
+}
+
+/// The answer did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the answer could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("CloudFormation did not take the answer")]
+    Http(#[source] Box<ureq::Error>),
+    #[error("the answer was not sent to its end")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl CloudFormationRequest {
+    /// The request in an event; `None` in an event that is none, such as the schedule's.
+    pub(crate) fn of(payload: &RawValue) -> Result<Option<Self>, serde_json::Error> {
+        match serde_json::from_str(payload.get()) {
+            Ok(Kind { request_type: Some(_) }) => serde_json::from_str(payload.get()).map(Some),
+            Ok(Kind { request_type: None }) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Puts the answer to where CloudFormation waits for it.
+    pub(crate) async fn answer(self, outcome: &Outcome) -> Result<(), AnswerError> {
+        let body = self.body(outcome)?;
+        // The address is a secret: whoever has it can answer. No error repeats it.
+        let url = self.response_url;
+        tokio::task::spawn_blocking(move || put(&url, &body)).await?
+    }
+
+    fn body(&self, outcome: &Outcome) -> Result<String, serde_json::Error> {
+        let (status, reason) = match outcome {
+            Outcome::Success => ("SUCCESS", String::new()),
+            Outcome::Failed(reason) => ("FAILED", reason.chars().take(MAX_REASON_CHARACTERS).collect()),
+        };
+        serde_json::to_string(&Answer {
+            status,
+            reason,
+            physical_resource_id: self.physical_resource_id.as_deref().unwrap_or(PHYSICAL_RESOURCE_ID),
+            stack_id: &self.stack_id,
+            request_id: &self.request_id,
+            logical_resource_id: &self.logical_resource_id,
+        })
+    }
+}
+
+fn put(url: &str, body: &str) -> Result<(), AnswerError> {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::WebPki)
+        .build();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).max_redirects(0).build().into();
+    // The address is signed for an empty content type.
+    let answer = agent.put(url).header("content-type", "").send(body);
+    answer.map(|_| ()).map_err(|error| AnswerError::Http(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json, value::to_raw_value};
+
+    fn request(changes: &Value) -> Value {
+        let mut request = json!({
+            "RequestType": "Create",
+            "ServiceToken": "arn:aws:lambda:eu-west-1:123456789012:function:rotate-keys",
+            "ResponseURL": "https://cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com/x?Signature=y",
+            "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/latchkey/1",
+            "RequestId": "2d1c8f2e",
+            "LogicalResourceId": "Keys",
+            "ResourceType": "Custom::Keys",
+            "ResourceProperties": { "SigningAlgorithm": "ES256" },
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            request[name] = value.clone();
+        }
+        request
+    }
+
+    fn of(event: &Value) -> Result<Option<CloudFormationRequest>, serde_json::Error> {
+        CloudFormationRequest::of(&to_raw_value(event).unwrap())
+    }
+
+    #[test]
+    fn requests_of_cloudformation_are_told_from_other_events() {
+        for (name, expected) in
+            [("Create", RequestType::Create), ("Update", RequestType::Update), ("Delete", RequestType::Delete)]
+        {
+            let read = of(&request(&json!({ "RequestType": name }))).unwrap().unwrap();
+            assert_eq!(read.request_type, expected);
+        }
+        for event in
+            [json!({}), json!(null), json!([]), json!({ "source": "aws.events", "detail-type": "Scheduled Event" })]
+        {
+            assert!(of(&event).unwrap().is_none(), "{event}");
+        }
+        for broken in [json!({ "RequestType": "Other" }), json!({ "ResponseURL": 1 }), json!({ "StackId": null })] {
+            assert!(of(&request(&broken)).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_answer_names_what_it_answers() {
+        let created = of(&request(&json!({}))).unwrap().unwrap();
+        let body: Value = serde_json::from_str(&created.body(&Outcome::Success).unwrap()).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "Status": "SUCCESS", "Reason": "", "PhysicalResourceId": "latchkey-keys",
+                "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/latchkey/1",
+                "RequestId": "2d1c8f2e", "LogicalResourceId": "Keys",
+            })
+        );
+        let updated = of(&request(&json!({ "PhysicalResourceId": "as it was" }))).unwrap().unwrap();
+        let body: Value = serde_json::from_str(&updated.body(&Outcome::Failed("x".repeat(10_000))).unwrap()).unwrap();
+        assert_eq!((&body["Status"], &body["PhysicalResourceId"]), (&json!("FAILED"), &json!("as it was")));
+        assert_eq!(body["Reason"].as_str().unwrap().len(), MAX_REASON_CHARACTERS);
+    }
+}

@@ -1,0 +1,79 @@
+//! Event in, keys made.
+
+use lambda_runtime::Diagnostic;
+use serde_json::value::RawValue;
+use shared::clock::{self, EpochSeconds};
+use shared::keys::KeyKind;
+use shared::keys::algorithm::SigningAlgorithm;
+use shared::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
+use shared::keys::sealing::Sealer;
+use shared::store::signing_keys::SigningKeysTable;
+use shared::telemetry;
+
+use crate::custom_resource::{CloudFormationRequest, Outcome, RequestType};
+
+/// What rotating needs.
+pub(crate) struct RotateKeys {
+    pub(crate) table: SigningKeysTable,
+    pub(crate) sealer: Sealer,
+    pub(crate) algorithm: SigningAlgorithm,
+    pub(crate) policy: RotationPolicy,
+}
+
+impl RotateKeys {
+    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened: a stack
+    /// would wait an hour for an answer that does not come. Every other event is taken as the schedule's.
+    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<(), Diagnostic> {
+        let now = clock::now();
+        let Ok(request) = CloudFormationRequest::of(payload) else {
+            tracing::error!(outcome = "failed", reason = "malformed_event");
+            return Err(diagnostic("EventError", "the event is a request of CloudFormation that is not whole"));
+        };
+        let Some(request) = request else { return self.rotate(now).await.map_err(|error| failed(&error)) };
+        let outcome = match request.request_type {
+            // The keys go with their table.
+            RequestType::Delete => Outcome::Success,
+            RequestType::Create | RequestType::Update => match self.rotate(now).await {
+                Ok(()) => Outcome::Success,
+                Err(error) => {
+                    failed(&error);
+                    Outcome::Failed(telemetry::chain(&error))
+                }
+            },
+        };
+        request.answer(&outcome).await.map_err(|error| {
+            let chain = telemetry::chain(&error);
+            tracing::error!(outcome = "failed", reason = "unanswered", error = chain);
+            // Lambda tries again.
+            diagnostic("AnswerError", &error.to_string())
+        })
+    }
+
+    async fn rotate(&self, now: EpochSeconds) -> Result<(), RotationError> {
+        for kind in [KeyKind::AccessToken(self.algorithm), KeyKind::RefreshToken] {
+            let purpose = kind.purpose().as_str();
+            match rotate(&self.table, &self.sealer, kind, self.policy, now).await? {
+                Rotated::NotDue(record) => {
+                    tracing::info!(outcome = "not_due", purpose, kid = record.kid);
+                }
+                Rotated::Made(record) => {
+                    let (kid, alg, activates_at) = (record.kid, record.alg, record.activates_at);
+                    tracing::info!(outcome = "made", purpose, kid, alg, activates_at);
+                }
+                Rotated::MadeByAnother(record) => {
+                    tracing::info!(outcome = "made_by_another", purpose, kid = record.kid);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: &RotationError) -> Diagnostic {
+    tracing::error!(outcome = "failed", error = telemetry::chain(error));
+    diagnostic("RotationError", &error.to_string())
+}
+
+fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
+}

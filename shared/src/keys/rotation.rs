@@ -1,0 +1,211 @@
+//! Rotation: which key is made next, and when it takes over.
+//!
+//! A rotation is one new item, so there is nothing in between that a crash could leave behind. The new key is published first
+//! and signs later: by then every verifier has read it. The old one keeps verifying until its last token has expired. Two
+//! rotations at once make two keys, of which all functions choose the same one.
+//!
+//! Only the very first key signs at once. There one writer wins, because nobody could have read a second one before its tokens
+//! are there.
+
+use super::generation::{GenerationError, generate};
+use super::sealing::Sealer;
+use super::{KeyKind, KeyPurpose, KeyRecord};
+use crate::clock::EpochSeconds;
+use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
+use crate::store::StoreError;
+use crate::store::sessions::ABSOLUTE_LIFETIME_SECONDS;
+use crate::store::signing_keys::SigningKeysTable;
+use crate::token::verifier::LEEWAY_SECONDS;
+
+const DAY: EpochSeconds = 24 * 60 * 60;
+
+/// When keys follow each other. Everything in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationPolicy {
+    /// How long a key is published before it signs: longer than any function or cache takes to read the keys again.
+    pub publish_ahead_seconds: EpochSeconds,
+    /// How old the signing key becomes before a successor is published.
+    pub rotate_after_seconds: EpochSeconds,
+    /// How long a key may sign. What it is longer than `rotate_after_seconds` is the time for which rotating may fail.
+    pub sign_for_seconds: EpochSeconds,
+}
+
+impl Default for RotationPolicy {
+    /// A new key every 30 days, published a day ahead; rotating may fail for 60 days before nobody can log in.
+    fn default() -> Self {
+        Self { publish_ahead_seconds: DAY, rotate_after_seconds: 30 * DAY, sign_for_seconds: 90 * DAY }
+    }
+}
+
+/// When a new key is to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is due.
+    Nothing,
+    /// There is no key that signs: the first one, or the first after all were withdrawn.
+    First,
+    /// A successor, from this moment on.
+    Successor {
+        /// When it takes over.
+        activates_at: EpochSeconds,
+    },
+}
+
+/// A key could not be made or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// The table did not answer.
+    #[error("the keys could not be read or written")]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error("no key could be made")]
+    Generation(#[from] GenerationError),
+}
+
+/// What a rotation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// Nothing was due. The key that signs.
+    NotDue(KeyRecord),
+    /// A new key was written.
+    Made(KeyRecord),
+    /// Somebody else wrote the first key at the same time; this one.
+    MadeByAnother(KeyRecord),
+}
+
+/// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough.
+#[must_use]
+pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: EpochSeconds) -> Next {
+    let last = records.iter().filter(|record| now < record.retires_at).max_by_key(|record| record.activates_at);
+    let Some(last) = last.filter(|_| records.iter().any(|record| record.is_active_at(now))) else { return Next::First };
+    let is_wanted = last.alg == kind.algorithm().name();
+    if is_wanted && now < last.activates_at.saturating_add(policy.rotate_after_seconds) {
+        return Next::Nothing;
+    }
+    // Later than the key that would otherwise take over last.
+    let activates_at = now.saturating_add(policy.publish_ahead_seconds).max(last.activates_at + 1);
+    Next::Successor { activates_at }
+}
+
+/// Makes the key that is due, if one is. It can be repeated, and run by many at once.
+///
+/// # Errors
+/// The table did not answer, or no key could be made or sealed. Then there are the keys that there were.
+pub async fn rotate(
+    table: &SigningKeysTable,
+    sealer: &Sealer,
+    kind: KeyKind,
+    policy: RotationPolicy,
+    now: EpochSeconds,
+) -> Result<Rotated, RotationError> {
+    let records = table.public_keys(kind.purpose()).await?;
+    let activates_at = match next(&records, kind, policy, now) {
+        Next::Nothing => {
+            let newest = records.into_iter().filter(|record| record.is_active_at(now));
+            return match newest.max_by_key(|record| record.activates_at) {
+                Some(record) => Ok(Rotated::NotDue(record)),
+                // `next` says `First` where no key signs.
+                None => Err(StoreError::MalformedItem { table: "SigningKeys", attribute: "activates_at" }.into()),
+            };
+        }
+        Next::First => now,
+        Next::Successor { activates_at } => activates_at,
+    };
+    let retires_at = activates_at.saturating_add(policy.sign_for_seconds);
+    let key = generate(kind, activates_at, retires_at, sealer).await?;
+    let expires_at = expires_at(kind.purpose(), retires_at);
+    if next(&records, kind, policy, now) != Next::First {
+        table.add(kind.purpose(), &key, expires_at).await?;
+        return Ok(Rotated::Made(key.record));
+    }
+    if table.add_first(kind.purpose(), &key, expires_at, now).await? {
+        return Ok(Rotated::Made(key.record));
+    }
+    // Whoever won has written, and this reading is consistent.
+    let records = table.public_keys(kind.purpose()).await?;
+    let made = records.into_iter().filter(|record| record.is_active_at(now)).max_by_key(|record| record.activates_at);
+    made.map(Rotated::MadeByAnother).ok_or_else(|| StoreError::failed_a_moment_ago("making the first key").into())
+}
+
+/// When nothing can need a key any more: the last token it can have made has expired everywhere.
+#[must_use]
+pub fn expires_at(purpose: KeyPurpose, retires_at: EpochSeconds) -> EpochSeconds {
+    let longest_token = match purpose {
+        KeyPurpose::AccessToken => MAX_ACCESS_TOKEN_LIFETIME_SECONDS,
+        KeyPurpose::RefreshToken => ABSOLUTE_LIFETIME_SECONDS,
+    };
+    retires_at.saturating_add(longest_token + 2 * LEEWAY_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::algorithm::SigningAlgorithm;
+
+    const KIND: KeyKind = KeyKind::AccessToken(SigningAlgorithm::Es256);
+    const POLICY: RotationPolicy =
+        RotationPolicy { publish_ahead_seconds: 100, rotate_after_seconds: 1000, sign_for_seconds: 3000 };
+
+    fn record(alg: &str, activates_at: EpochSeconds) -> KeyRecord {
+        KeyRecord {
+            kid: format!("{alg}{activates_at}"),
+            alg: alg.to_owned(),
+            public_jwk: None,
+            activates_at,
+            retires_at: activates_at + POLICY.sign_for_seconds,
+        }
+    }
+
+    fn at(records: &[KeyRecord], now: EpochSeconds) -> Next {
+        next(records, KIND, POLICY, now)
+    }
+
+    #[test]
+    fn without_a_key_that_signs_the_first_one_is_due() {
+        assert_eq!(at(&[], 5000), Next::First);
+        assert_eq!(at(&[record("ES256", 2000)], 5000), Next::First, "it has retired");
+        assert_eq!(at(&[record("ES256", 5001)], 5000), Next::First, "it does not sign yet");
+    }
+
+    #[test]
+    fn a_successor_is_due_when_the_signing_key_is_old_enough_and_is_published_ahead() {
+        let keys = [record("ES256", 5000)];
+        assert_eq!(at(&keys, 5000), Next::Nothing);
+        assert_eq!(at(&keys, 5999), Next::Nothing);
+        assert_eq!(at(&keys, 6000), Next::Successor { activates_at: 6100 });
+    }
+
+    #[test]
+    fn while_a_successor_waits_no_other_is_due() {
+        let keys = [record("ES256", 5000), record("ES256", 6100)];
+        assert_eq!(at(&keys, 6001), Next::Nothing);
+        assert_eq!(at(&keys, 7099), Next::Nothing);
+        assert_eq!(at(&keys, 7100), Next::Successor { activates_at: 7200 });
+    }
+
+    #[test]
+    fn another_algorithm_is_a_rotation() {
+        assert_eq!(at(&[record("RS256", 5000)], 5001), Next::Successor { activates_at: 5101 });
+        // The key of the wanted algorithm that there still is would not take over.
+        assert_eq!(at(&[record("ES256", 4000), record("RS256", 5000)], 5001), Next::Successor { activates_at: 5101 });
+        // One that waits takes over first, so the successor comes after it.
+        assert_eq!(at(&[record("ES256", 5000), record("RS256", 9000)], 5001), Next::Successor { activates_at: 9001 });
+    }
+
+    #[test]
+    fn from_the_first_key_on_there_is_always_one_that_signs() {
+        let mut keys: Vec<KeyRecord> = Vec::new();
+        // Rotating is tried every 700 seconds, and fails twice out of three times.
+        for round in 0..100 {
+            let now = 10_000 + round * 700;
+            assert!(round == 0 || keys.iter().any(|key| key.is_active_at(now)), "round {round}");
+            if round % 3 == 0 {
+                match at(&keys, now) {
+                    Next::Nothing => {}
+                    Next::First => keys.push(record("ES256", now)),
+                    Next::Successor { activates_at } => keys.push(record("ES256", activates_at)),
+                }
+            }
+        }
+    }
+}

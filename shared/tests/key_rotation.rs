@@ -1,0 +1,191 @@
+//! Making and rotating keys, on a real DynamoDB.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod proxy;
+mod tables;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use proxy::{Fate, Proxy};
+use shared::keys::algorithm::SigningAlgorithm;
+use shared::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
+use shared::keys::{KeyKind, KeyPurpose};
+use tables::Tables;
+use world::{Held, NOW, World, sealer};
+
+const ES256: KeyKind = KeyKind::AccessToken(SigningAlgorithm::Es256);
+const KINDS: [KeyKind; 2] = [ES256, KeyKind::RefreshToken];
+
+/// Keys that follow each other quickly.
+const QUICK: RotationPolicy =
+    RotationPolicy { publish_ahead_seconds: 70, rotate_after_seconds: 100, sign_for_seconds: 300 };
+
+fn kid(held: &Held) -> String {
+    jsonwebtoken::decode_header(&held.access).unwrap().kid.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_100_that_make_the_first_key_at_once_one_does_and_all_use_it() {
+    let tables = Arc::new(Tables::create("first-key-herd").await);
+    let starts: Vec<_> = (0..100)
+        .map(|_| {
+            let tables = Arc::clone(&tables);
+            tokio::spawn(async move {
+                for kind in KINDS {
+                    let rotated =
+                        rotate(&tables.signing_keys(), &sealer(), kind, RotationPolicy::default(), NOW).await.unwrap();
+                    assert!(!matches!(rotated, Rotated::Made(record) if record.activates_at > NOW), "no successor yet");
+                }
+                // A function that starts now, issues and verifies.
+                let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap();
+                let world = World::on(tables.through(&endpoint));
+                world.keys.get(NOW).await.unwrap();
+                world.authorizer.warm_up(NOW).await.unwrap();
+                world
+            })
+        })
+        .collect();
+    let mut worlds = Vec::new();
+    for start in starts {
+        worlds.push(start.await.unwrap());
+    }
+    for kind in KINDS {
+        assert_eq!(tables.signing_keys().public_keys(kind.purpose()).await.unwrap().len(), 1, "{kind:?}");
+    }
+    let user = worlds[0].add_user("alice").await;
+    let mut kids = HashSet::new();
+    for (number, world) in worlds.iter().enumerate() {
+        let held = world.begin(&user, NOW).await.unwrap();
+        kids.insert(kid(&held));
+        // None of their tokens is refused anywhere.
+        let other = &worlds[(number + 37) % worlds.len()];
+        assert_eq!(other.refusal(&held.access, NOW).await, None);
+        assert!(other.refresh(&held.refresh, NOW).await.is_ok());
+    }
+    assert_eq!(kids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_successor_is_known_everywhere_before_it_signs_and_no_token_is_ever_refused() {
+    let tables = Tables::create("key-rotation").await;
+    for kind in KINDS {
+        rotate(&tables.signing_keys(), &sealer(), kind, QUICK, NOW).await.unwrap();
+    }
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap();
+    // One function signs, others verify: one that is asked all the time, and one that is asked now and then.
+    let (signer, busy, idle) = (
+        World::on(tables.through(&endpoint)),
+        World::on(tables.through(&endpoint)),
+        World::on(tables.through(&endpoint)),
+    );
+    let user = signer.add_user("alice").await;
+    let mut held = signer.begin(&user, NOW).await.unwrap();
+    let mut kids = HashSet::new();
+    for second in (0..1000).step_by(10) {
+        let now = NOW + second;
+        if second % 50 == 0 {
+            for kind in KINDS {
+                rotate(&tables.signing_keys(), &sealer(), kind, QUICK, now).await.unwrap();
+            }
+        }
+        held = signer.refresh(&held.refresh, now).await.unwrap();
+        kids.insert(kid(&held));
+        assert_eq!(busy.refusal(&held.access, now).await, None, "after {second} s");
+        if second % 290 == 0 {
+            assert_eq!(idle.refusal(&held.access, now).await, None, "after {second} s");
+            let started = World::on(tables.through(&endpoint));
+            assert_eq!(started.refusal(&held.access, now).await, None, "after {second} s");
+        }
+    }
+    assert!(kids.len() >= 6, "{} keys signed", kids.len());
+}
+
+#[tokio::test]
+async fn another_algorithm_takes_over_without_a_refusal() {
+    let tables = Tables::create("key-algorithms").await;
+    rotate(&tables.signing_keys(), &sealer(), KeyKind::RefreshToken, RotationPolicy::default(), NOW).await.unwrap();
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap();
+    let mut now = NOW;
+    let mut world = None;
+    let mut held: Option<Held> = None;
+    for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::EdDsa] {
+        let kind = KeyKind::AccessToken(algorithm);
+        rotate(&tables.signing_keys(), &sealer(), kind, QUICK, now).await.unwrap();
+        let world = world.get_or_insert_with(|| World::on(tables.through(&endpoint)));
+        let old = held.clone();
+        now += QUICK.publish_ahead_seconds;
+        let new = match &old {
+            None => {
+                let user = world.add_user("alice").await;
+                world.begin(&user, now).await.unwrap()
+            }
+            Some(old) => world.refresh(&old.refresh, now).await.unwrap(),
+        };
+        assert_eq!(jsonwebtoken::decode_header(&new.access).unwrap().alg, algorithm.into());
+        assert_eq!(world.refusal(&new.access, now).await, None);
+        if let Some(old) = old {
+            assert_eq!(world.refusal(&old.access, now).await, None, "the old key verifies on");
+        }
+        held = Some(new);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_or_whose_answer_is_lost_leaves_usable_keys_and_can_be_repeated() {
+    for fate in [Fate::Lost, Fate::AnswerLost] {
+        for broken in 0..3 {
+            let tables = Tables::create(&format!("key-rotation-{broken}-{fate:?}")).await;
+            let proxy = Proxy::start().await;
+            let through = tables.through(&proxy.endpoint);
+            proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
+            let failed = rotate(&through.signing_keys(), &sealer(), ES256, QUICK, NOW).await;
+            proxy.pass();
+            // The first key: a reading, a transaction, and nothing else unless another was first.
+            match broken {
+                0 | 1 => assert!(matches!(failed, Err(RotationError::Store(_))), "{failed:?}"),
+                _ => assert!(matches!(failed, Ok(Rotated::Made(_))), "{failed:?}"),
+            }
+            let again = rotate(&through.signing_keys(), &sealer(), ES256, QUICK, NOW).await.unwrap();
+            let keys = tables.signing_keys().public_keys(KeyPurpose::AccessToken).await.unwrap();
+            assert_eq!(keys.len(), 1, "{again:?}");
+            assert!(keys[0].is_active_at(NOW));
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_all_keys_were_withdrawn_a_new_first_key_can_be_made() {
+    let tables = Tables::create("key-withdrawn-all").await;
+    let keys = tables.signing_keys();
+    let Rotated::Made(first) = rotate(&keys, &sealer(), ES256, QUICK, NOW).await.unwrap() else { panic!() };
+    assert!(keys.withdraw(KeyPurpose::AccessToken, &first.kid).await.unwrap());
+    assert!(!keys.withdraw(KeyPurpose::AccessToken, &first.kid).await.unwrap());
+    // Within a minute of the first one nobody makes another at once: whoever did it then may still be at it.
+    assert!(rotate(&keys, &sealer(), ES256, QUICK, NOW + 59).await.is_err());
+    assert!(matches!(rotate(&keys, &sealer(), ES256, QUICK, NOW + 60).await.unwrap(), Rotated::Made(_)));
+}
+
+#[tokio::test]
+async fn no_key_is_in_the_clear_in_the_table() {
+    let tables = Tables::create("key-clear").await;
+    for algorithm in SigningAlgorithm::ALL {
+        let policy = RotationPolicy { rotate_after_seconds: 0, ..QUICK };
+        rotate(&tables.signing_keys(), &sealer(), KeyKind::AccessToken(algorithm), policy, NOW).await.unwrap();
+    }
+    let keys = tables.signing_keys().sealed_keys(KeyPurpose::AccessToken).await.unwrap();
+    assert_eq!(keys.len(), 4);
+    let items = tables.client.scan().table_name(tables.name_of("SigningKeysTable")).send().await.unwrap();
+    let items = format!("{:?}", items.items());
+    for key in keys {
+        let context =
+            shared::keys::sealing::EncryptionContext { kid: &key.record.kid, purpose: KeyPurpose::AccessToken };
+        let opened = sealer().open(context, &key.sealed_private_key).await.unwrap();
+        let opened = secrecy::ExposeSecret::expose_secret(&opened);
+        assert!(!key.sealed_private_key.windows(16).any(|window| opened.windows(16).any(|part| part == window)));
+        let as_shown = format!("{opened:?}");
+        assert!(!items.contains(as_shown.trim_matches(['[', ']'])), "{}", key.record.alg);
+        assert!(!key.record.public_jwk.is_some_and(|jwk| jwk.contains("\"d\"") || jwk.contains("\"k\"")));
+    }
+}
