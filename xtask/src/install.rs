@@ -42,6 +42,15 @@ const MOTO: PythonTool = PythonTool {
     with: &["flask==3.1.3", "flask-cors==6.0.5", "cryptography==50.0.2"],
 };
 
+/// A JWT library in another language, for tests: the Python that has it.
+const PYJWT: PythonTool = PythonTool {
+    package: "PyJWT",
+    program: "python",
+    version: "2.15.1",
+    minimum: &[2],
+    with: &["cryptography==50.0.2"],
+};
+
 /// DynamoDB Local 1.25.1, as an npm package carries it.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
 const DYNAMODB_LOCAL_VERSION: &str = "2.9.30";
@@ -189,9 +198,15 @@ pub fn cargo_shear() -> Result<PathBuf, InstallError> {
 /// # Errors
 /// It cannot be installed.
 pub fn moto_server() -> Result<PathBuf, InstallError> {
-    let directory = MOTO.environment(&tools())?;
-    let program = directory.join("bin").join(MOTO.program);
-    if program.is_file() { Ok(program) } else { Err(MOTO.incomplete(directory)) }
+    MOTO.installed()
+}
+
+/// A Python that has PyJWT.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn pyjwt() -> Result<PathBuf, InstallError> {
+    PYJWT.installed()
 }
 
 impl PythonTool {
@@ -201,6 +216,11 @@ impl PythonTool {
         if version_of(&on_path, arguments).is_some_and(|version| version.as_slice() >= self.minimum) {
             return Ok(on_path);
         }
+        self.installed()
+    }
+
+    /// The program of the package's own environment, whatever is on PATH.
+    fn installed(&self) -> Result<PathBuf, InstallError> {
         let directory = self.environment(&tools())?;
         let program = directory.join("bin").join(self.program);
         if program.is_file() { Ok(program) } else { Err(self.incomplete(directory)) }
