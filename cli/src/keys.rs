@@ -278,7 +278,7 @@ fn purpose(text: &str) -> Result<KeyPurpose, String> {
 }
 
 /// A length of time for people.
-fn span(seconds: EpochSeconds) -> String {
+pub(crate) fn span(seconds: EpochSeconds) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

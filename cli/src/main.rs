@@ -4,6 +4,7 @@
 mod demo;
 mod keys;
 mod terminal;
+mod token;
 mod user;
 
 use std::error::Error;
@@ -31,6 +32,8 @@ enum Command {
     User(user::UserArguments),
     /// Keys that sign tokens: init, list, rotate, retire, export
     Keys(keys::KeysArguments),
+    /// Tokens: inspect
+    Token(token::TokenArguments),
     /// Add alice and admin with the password `password`, on this machine's DynamoDB only
     #[command(hide = true)]
     DemoUsers,
@@ -47,6 +50,10 @@ async fn main() -> ExitCode {
         Command::Keys(arguments) => {
             let output = terminal::Output { json: arguments.json };
             ended(keys::run(arguments).await, keys::KeysError::code, output)
+        }
+        Command::Token(arguments) => {
+            let output = terminal::Output { json: arguments.json };
+            ended(token::run(arguments).await, token::TokenError::code, output)
         }
         Command::DemoUsers => ended(demo::run().await, |_| "failed", terminal::Output { json: false }),
     }

@@ -12,7 +12,6 @@ use xtask::stack::{Options, Stack};
 fn must_succeed(output: &Output) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
-    print!("{}", text(&output.stdout));
 }
 
 /// A stack with this algorithm, a token of it, and three libraries in two languages.

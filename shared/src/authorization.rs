@@ -109,7 +109,8 @@ impl AccessTokenAuthorizer {
 }
 
 /// The refusal that a revocation means for these claims, if it covers them.
-fn refusal_by(revocation: &Revocation, claims: &AccessTokenClaims) -> Option<Refusal> {
+#[must_use]
+pub fn refusal_by(revocation: &Revocation, claims: &AccessTokenClaims) -> Option<Refusal> {
     match revocation {
         Revocation::Token(jti) => (*jti == claims.jti).then_some(Refusal::RevokedToken),
         Revocation::Session(sid) => (*sid == claims.sid).then_some(Refusal::RevokedSession),

@@ -20,7 +20,7 @@ use super::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use crate::keys::ring::KeyRing;
-pub use refusal::Refusal;
+pub use refusal::{Check, Refusal};
 
 /// Longest token, in bytes. It is cut off before anything is parsed.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;

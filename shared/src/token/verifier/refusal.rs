@@ -1,5 +1,7 @@
 //! Why a request is not let through. Logs and metrics name these; a client never learns which it was.
 
+use std::fmt;
+
 /// One variant for each rule. [`Refusal::reason`] is the name that logs and metrics carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -77,6 +79,72 @@ pub enum Refusal {
     RevokedEpoch,
 }
 
+/// The checks in the order in which they are made. A token that does not pass one is not looked at further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Where the token is in the request (RFC 6750 §2).
+    Authorization,
+    /// Length, characters, three parts (RFC 7515 §7.1).
+    Form,
+    /// The header is closed, and has no parameter that is never accepted (RFC 8725 §3.10).
+    Header,
+    /// `typ` (RFC 8725 §3.11).
+    Type,
+    /// `kid` names a key that verifies.
+    Key,
+    /// `alg` is the key's (RFC 8725 §3.1).
+    Algorithm,
+    /// The signature is the key's.
+    Signature,
+    /// The claims are closed, and each is of its type.
+    Claims,
+    /// `iss` (RFC 8725 §3.8).
+    Issuer,
+    /// `aud` (RFC 8725 §3.9).
+    Audience,
+    /// `exp`, `nbf`, `iat` and the lifetime (RFC 7519 §4.1).
+    Time,
+    /// The denylist.
+    Revocation,
+}
+
+impl Check {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Authorization,
+        Self::Form,
+        Self::Header,
+        Self::Type,
+        Self::Key,
+        Self::Algorithm,
+        Self::Signature,
+        Self::Claims,
+        Self::Issuer,
+        Self::Audience,
+        Self::Time,
+        Self::Revocation,
+    ];
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Authorization => "authorization",
+            Self::Form => "form",
+            Self::Header => "header",
+            Self::Type => "type",
+            Self::Key => "key",
+            Self::Algorithm => "algorithm",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Time => "time",
+            Self::Revocation => "revocation",
+        })
+    }
+}
+
 impl Refusal {
     /// The name in logs and metrics. It is stable.
     #[must_use]
@@ -106,6 +174,25 @@ impl Refusal {
             Self::RevokedToken => "revoked_token",
             Self::RevokedSession => "revoked_session",
             Self::RevokedEpoch => "revoked_epoch",
+        }
+    }
+
+    /// The check that a token did not pass.
+    #[must_use]
+    pub const fn check(self) -> Check {
+        match self {
+            Self::NoAuthorization | Self::SeveralAuthorizations | Self::NotBearer => Check::Authorization,
+            Self::TooLong | Self::ForbiddenCharacter | Self::NotThreeParts => Check::Form,
+            Self::MalformedHeader | Self::ForbiddenHeaderParameter => Check::Header,
+            Self::WrongType => Check::Type,
+            Self::MalformedKid | Self::UnknownKid | Self::RetiredKey => Check::Key,
+            Self::WrongAlgorithm => Check::Algorithm,
+            Self::WrongSignature => Check::Signature,
+            Self::MalformedClaims => Check::Claims,
+            Self::WrongIssuer => Check::Issuer,
+            Self::WrongAudience => Check::Audience,
+            Self::Expired | Self::NotYetValid | Self::IssuedInTheFuture | Self::LifetimeOutOfPolicy => Check::Time,
+            Self::RevokedToken | Self::RevokedSession | Self::RevokedEpoch => Check::Revocation,
         }
     }
 }

@@ -1,0 +1,124 @@
+//! `latchkey token inspect`: what is in a token, and what the verifier says of it.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use e2e::local::{latchkey, variable};
+use e2e::{ALICE, Client, unverified};
+use serde_json::Value;
+
+fn inspect(arguments: &[&str], token: &str) -> (bool, Value) {
+    let output = latchkey(&[&["token", "inspect", "--json"][..], arguments].concat(), token);
+    let seen = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (output.status.success(), seen)
+}
+
+/// The checks by their state, in order.
+fn states(seen: &Value) -> BTreeMap<&str, Vec<&str>> {
+    let mut states: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for check in seen["checks"].as_array().unwrap() {
+        states.entry(check["state"].as_str().unwrap()).or_default().push(check["check"].as_str().unwrap());
+    }
+    states
+}
+
+const ALL: [&str; 12] = [
+    "authorization",
+    "form",
+    "header",
+    "type",
+    "key",
+    "algorithm",
+    "signature",
+    "claims",
+    "issuer",
+    "audience",
+    "time",
+    "revocation",
+];
+
+#[test]
+fn a_good_token_passes_every_check_and_a_revoked_one_all_but_the_last() {
+    let client = Client::from_env();
+    let token = client.access_token(ALICE);
+    let (header, claims) = unverified(&token);
+    let (counts, seen) = inspect(&[], &token);
+    assert!(counts);
+    assert_eq!((&seen["header"], &seen["claims"]), (&header, &claims));
+    assert_eq!(states(&seen), BTreeMap::from([("passed", ALL.to_vec())]));
+
+    assert_eq!(client.post("/logout", &token).status, 204);
+    let (counts, seen) = inspect(&[&token], "");
+    assert!(!counts);
+    assert_eq!(states(&seen), BTreeMap::from([("passed", ALL[..11].to_vec()), ("refused", vec!["revocation"])]));
+    assert_eq!(seen["checks"][11]["reason"], "revoked_session");
+}
+
+#[test]
+fn the_first_check_that_a_token_does_not_pass_is_named() {
+    let token = Client::from_env().access_token(ALICE);
+    // Another signature of the right length.
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let (counts, seen) = inspect(&[], &format!("{message}.{}", "A".repeat(signature.len())));
+    assert!(!counts);
+    assert_eq!(
+        states(&seen),
+        BTreeMap::from([
+            ("passed", ALL[..6].to_vec()),
+            ("refused", vec!["signature"]),
+            ("not_reached", ALL[7..].to_vec())
+        ])
+    );
+    let (_, seen) = inspect(&["--issuer", "https://other.example"], &token);
+    assert_eq!(states(&seen)["refused"], ["issuer"]);
+    let (_, seen) = inspect(&["--audience", "other"], &token);
+    assert_eq!(states(&seen)["refused"], ["audience"]);
+}
+
+#[test]
+fn a_key_set_is_enough() {
+    let token = Client::from_env().access_token(ALICE);
+    let url = format!("{}/.well-known/jwks.json", variable("LATCHKEY_BASE_URL"));
+    let (counts, seen) = inspect(&["--jwks", &url], &token);
+    assert!(counts);
+    assert_eq!(states(&seen)["passed"], ALL);
+    let output = latchkey(&["token", "inspect", "--jwks", "http://127.0.0.1:1/keys"], &token);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && complaint.contains("the key set http://127.0.0.1:1/keys could not be fetched"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn reading_a_token_needs_no_network_and_no_configuration() {
+    let tokens = Client::from_env().tokens(ALICE);
+    let plain = |arguments: &[&str]| {
+        let output = Command::new(xtask::workspace::binary("latchkey"))
+            .args(["token", "inspect"])
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (read, said, _) = plain(&[&tokens.access]);
+    assert!(read && said.contains("  alg         ES256\n") && said.contains("  username    alice\n"), "{said}");
+    assert!(said.contains(" GMT, in 14 min)") || said.contains(" GMT, in 15 min)"), "{said}");
+    assert!(said.contains("  ok        type\n  -         key\n"), "{said}");
+    assert!(
+        said.ends_with("without keys nothing more can be said: give --jwks, or set SIGNING_KEYS_TABLE_NAME\n"),
+        "{said}"
+    );
+
+    let (read, said, _) = plain(&[&tokens.refresh]);
+    assert!(read && said.contains("generation  0"), "{said}");
+    let (read, _, complaint) = plain(&["garbage"]);
+    assert!(!read);
+    assert_eq!(complaint, "latchkey: this is neither an access token (three parts) nor a refresh token (five)\n");
+    // What is made to look like something else on a terminal is shown as it is.
+    let (_, said, _) = plain(&["eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x"]);
+    assert!(said.contains("\\u{1b}[2m") && !said.contains('\u{1b}'), "{said:?}");
+}
