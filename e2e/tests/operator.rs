@@ -1,9 +1,13 @@
 //! The operator's command, on the tables of the running stack.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::process::Output;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use e2e::local::{latchkey, variable};
+use e2e::local::{latchkey, latchkey_in, variable};
 use e2e::{Client, Tokens};
 use serde_json::{Value, json};
 
@@ -149,11 +153,37 @@ fn an_enabled_user_logs_in_again_and_what_was_ended_stays_ended() {
     said(&["user", "disable", &name], "");
     assert_eq!(
         said(&["user", "enable", &name], ""),
-        format!("enabled {name}, who may log in again; sessions and tokens from before stay dead")
+        format!(
+            "enabled {name}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay dead"
+        )
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
     assert_eq!(client.refresh(&tokens.refresh).status, 400);
     assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn what_was_guessed_while_a_user_was_disabled_does_not_keep_the_user_out() {
+    let (client, name, _) = signed_in("guessed");
+    said(&["user", "disable", &name], "");
+    while client.login(&name, "wrong").status == 401 {}
+    said(&["user", "enable", &name], "");
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn a_new_password_counts_even_where_failed_attempts_cannot_be_forgotten_and_that_is_said() {
+    let (client, name, tokens) = signed_in("half");
+    let environment = BTreeMap::from([("LOGIN_ATTEMPTS_TABLE_NAME".to_owned(), "no-such-table".to_owned())]);
+    let new = "a horse of quite another colour";
+    let output = latchkey_in(&environment, &["user", "set-password", &name, "--json"], new);
+    let (done, said, complaint) = text(&output);
+    assert_eq!((done, said.as_str()), (false, ""));
+    let complaint: Value = serde_json::from_str(&complaint).unwrap();
+    assert_eq!(complaint["error"], "attempts_not_forgotten");
+    assert!(complaint["message"].as_str().unwrap().starts_with(&format!("{name} has the new password")), "{complaint}");
+    assert_eq!(client.get("/me", &tokens.access).status, 403);
+    assert_eq!(client.login(&name, new).status, 200);
 }
 
 #[test]
@@ -204,6 +234,14 @@ fn scripts_get_json_and_stable_codes() {
     assert_eq!(
         json_of(&["user", "set-roles", &name, "--role", "ops", "--json"], ""),
         json!({ "username": name, "action": "set-roles", "changed": true, "roles": ["ops"] })
+    );
+    assert_eq!(
+        json_of(&["user", "set-roles", &name, "--role", "ops", "--json"], ""),
+        json!({ "username": name, "action": "set-roles", "changed": false, "roles": ["ops"] })
+    );
+    assert_eq!(
+        json_of(&["user", "set-password", &name, "--json"], PASSWORD),
+        json!({ "username": name, "action": "set-password", "changed": true })
     );
     for (arguments, code) in [
         (["show", "nobody-at-all"], "unknown_user"),
@@ -291,6 +329,51 @@ fn lines_that_are_refused_are_reported_and_the_others_imported() {
     assert!(!complaint.contains("s3cr3t"));
     assert_eq!(Client::from_env().login(&format!("lines-five-{id}"), PASSWORD).status, 200);
 
+    let array = json!([format!("lines-six-{id}"), hash]).to_string();
+    let (done, said, complaint) = text(&latchkey(&["user", "import", "-", "--json"], &array));
+    assert!(!done);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let reason = &report["refused"][0]["reason"];
+    assert_eq!(report, json!({ "imported": 0, "already_there": 0, "refused": [{ "line": 1, "reason": reason }] }));
+    assert!(reason.as_str().unwrap().starts_with("it is not a JSON object"), "{reason}");
+    assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], "lines_refused");
+
     let missing = text(&latchkey(&["user", "import", "/no/such/file"], ""));
     assert!(!missing.0 && missing.2.starts_with("latchkey: the file /no/such/file cannot be opened"), "{missing:?}");
+}
+
+#[test]
+fn an_import_that_the_store_stops_says_how_far_it_got() {
+    let line = json!({ "username": "stopped", "hash": "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q" });
+    let environment = BTreeMap::from([("USERS_TABLE_NAME".to_owned(), "no-such-table".to_owned())]);
+    let (done, said, complaint) = text(&latchkey_in(&environment, &["user", "import", "-"], &line.to_string()));
+    assert_eq!((done, said.as_str()), (false, ""));
+    assert!(
+        complaint.starts_with(
+            "latchkey: the import stopped near line 1; run it again to go on; so far imported: 0, already there: 0, \
+             lines refused: 0: the table of users did not answer"
+        ),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn users_are_imported_while_the_rest_of_a_pipe_is_awaited() {
+    let name = format!("pipe-{}", std::process::id());
+    let mut import = Command::new(xtask::workspace::binary("latchkey"))
+        .args(["user", "import", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = import.stdin.take().unwrap();
+    let hash = "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q";
+    writeln!(pipe, "{}", json!({ "username": name, "hash": hash })).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !latchkey(&["user", "show", &name], "").status.success() {
+        assert!(Instant::now() < deadline, "the user waits for the end of the pipe");
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop(pipe);
+    assert!(import.wait().unwrap().success());
 }

@@ -24,6 +24,9 @@ use crate::username::{Username, UsernameError};
 /// The role of users who registered themselves.
 pub const REGISTERED_ROLE: &str = "user";
 
+/// How often a change is tried that others are faster with.
+const CHANGE_ATTEMPTS: usize = 20;
+
 /// Why a user was not added or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
@@ -139,7 +142,7 @@ impl Accounts<'_> {
     /// # Errors
     /// It is not known to be done.
     pub async fn revoke_own(&self, caller: &Identity, now: EpochSeconds) -> Result<(), StoreError> {
-        loop {
+        for _ in 0..CHANGE_ATTEMPTS {
             let user = match Username::parse(&caller.username) {
                 Ok(username) => self.users.find(&username).await?.filter(|user| user.user_id == caller.sub),
                 Err(_) => None,
@@ -152,6 +155,7 @@ impl Accounts<'_> {
                 return Ok(());
             }
         }
+        Err(changed_again_and_again())
     }
 
     /// Disables a user: no login any more, and every session and token is dead. `false` where the user was disabled already.
@@ -159,7 +163,7 @@ impl Accounts<'_> {
     /// # Errors
     /// There is no such user, or it is not known to be done.
     pub async fn disable(&self, username: &Username, now: EpochSeconds) -> Result<bool, AccountError> {
-        loop {
+        for _ in 0..CHANGE_ATTEMPTS {
             let user = self.users.find(username).await?.ok_or(AccountError::Unknown)?;
             if user.status == UserStatus::Disabled {
                 return Ok(false);
@@ -168,6 +172,7 @@ impl Accounts<'_> {
                 return Ok(true);
             }
         }
+        Err(changed_again_and_again().into())
     }
 
     /// Lets a user log in again. What was ended stays ended. `false` where the user was enabled already.
@@ -217,17 +222,22 @@ impl Accounts<'_> {
         change: Change<'_>,
         now: EpochSeconds,
     ) -> Result<(), AccountError> {
-        loop {
+        for _ in 0..CHANGE_ATTEMPTS {
             let user = self.users.find(username).await?.ok_or(AccountError::Unknown)?;
             if self.raise(&user, change, now).await? {
                 return Ok(());
             }
         }
+        Err(changed_again_and_again().into())
     }
 
     async fn raise(&self, user: &User, change: Change<'_>, now: EpochSeconds) -> Result<bool, StoreError> {
         self.users.raise_epoch(self.denylist, user, change, None, session::revocation_expires_at(now)).await
     }
+}
+
+fn changed_again_and_again() -> StoreError {
+    StoreError::call("changing a user", "others change the user at the same time, again and again")
 }
 
 /// A user's own change of the password, once the current one was proved.

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use crate::clock::EpochSeconds;
 use crate::store::StoreError;
 use crate::store::login_attempts::{Counter, Lane, Limits, LoginAttemptsTable, Reservation, Tally};
+use crate::store::users::User;
 use crate::username::Username;
 
 /// Failures of an account before the first wait.
@@ -105,7 +106,7 @@ pub struct Throttle {
 #[derive(Debug)]
 pub struct Admission<'a> {
     throttle: &'a Throttle,
-    address: Lane,
+    address: Option<Lane>,
     account: Option<Account>,
     network: SourceNetwork,
 }
@@ -135,7 +136,25 @@ impl Throttle {
         network: &SourceNetwork,
         now: EpochSeconds,
     ) -> Result<Admission<'_>, ThrottleError> {
-        let address = self.count_address("login", network, now).await?;
+        // Who is signed in has five attempts, and not those of everybody behind the same address.
+        let address = match claimant {
+            Claimant::SignedIn(_) => None,
+            Claimant::Stranger { username, .. } => match self.count_address("login", network, now).await {
+                Ok(lane) => Some(lane),
+                Err(refusal @ ThrottleError::TooMany { .. }) => {
+                    // Others behind the owner's address must not lock the owner out either.
+                    let Some(username) = username else { return Err(refusal) };
+                    let account = self.admit_known(username, network, now).await?.ok_or(refusal)?;
+                    return Ok(Admission {
+                        throttle: self,
+                        address: None,
+                        account: Some(account),
+                        network: network.clone(),
+                    });
+                }
+                Err(error) => return Err(error),
+            },
+        };
         let account = match claimant {
             Claimant::Stranger { username: None, .. } => None,
             Claimant::Stranger { username: Some(username), exists } => {
@@ -171,12 +190,25 @@ impl Throttle {
         Ok(())
     }
 
-    /// Opens an account that too many failures have closed.
+    /// Forgets the failed attempts of an account, and not where its user has logged in from.
     ///
     /// # Errors
     /// The table did not answer.
     pub async fn unlock(&self, username: &Username) -> Result<(), StoreError> {
-        self.attempts.delete(&account_counter(username)).await
+        let counter = account_counter(username);
+        match self.attempts.find(&counter).await? {
+            Some(found) => self.attempts.succeed(&counter, &found.successes()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the account of a new user: what strangers tried before there was one does not count, and the address that the
+    /// user comes from is known.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn welcome(&self, user: &User, network: &SourceNetwork, now: EpochSeconds) -> Result<(), StoreError> {
+        self.attempts.succeed(&counter_of(&user.username), &BTreeMap::from([(network.0.clone(), now)])).await
     }
 
     async fn count_address(
@@ -209,22 +241,25 @@ impl Throttle {
             Reservation::Refused(counter) => counter,
         };
         let strangers_wait = wait(&counter, &strangers, &limits, now);
-        let known_since = now.saturating_sub(KNOWN_FOR_SECONDS);
-        let is_known = counter
-            .0
-            .get(&network.0)
-            .and_then(|lane| lane.succeeded_at)
-            .is_some_and(|succeeded_at| succeeded_at > known_since);
-        if !is_known {
-            return Err(refused("account", strangers_wait));
+        match self.admit_known(username, network, now).await? {
+            Some(account) => Ok(account),
+            None => Err(refused("account", strangers_wait)),
         }
-        let own = Lane { counter: strangers.counter, name: network.0.clone() };
-        let limits = account_limits(MAX_KNOWN, Some(known_since));
-        match self.attempts.reserve(&own, &limits, now, lapses_at).await? {
-            Reservation::Reserved(counter) => Ok(Account { lane: own, lapses_at, counter }),
-            Reservation::Refused(counter) => {
-                Err(refused("account", wait(&counter, &own, &limits, now).min(strangers_wait)))
-            }
+    }
+
+    /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its attempts are
+    /// used up.
+    async fn admit_known(
+        &self,
+        username: &Username,
+        network: &SourceNetwork,
+        now: EpochSeconds,
+    ) -> Result<Option<Account>, StoreError> {
+        let own = Lane { counter: account_counter(username), name: network.0.clone() };
+        let limits = account_limits(MAX_KNOWN, Some(now.saturating_sub(KNOWN_FOR_SECONDS)));
+        match self.attempts.reserve(&own, &limits, now, None).await? {
+            Reservation::Reserved(counter) => Ok(Some(Account { lane: own, lapses_at: None, counter })),
+            Reservation::Refused(_) => Ok(None),
         }
     }
 }
@@ -236,14 +271,19 @@ impl Admission<'_> {
     /// It could not be counted.
     pub async fn failed(self, now: EpochSeconds) -> Result<(), StoreError> {
         let attempts = &self.throttle.attempts;
-        let address = attempts.fail(&self.address, now, Some(now.saturating_add(ADDRESS_WINDOW_SECONDS)));
-        match &self.account {
-            Some(Account { lane, lapses_at, .. }) => {
-                tokio::try_join!(address, attempts.fail(lane, now, *lapses_at))?;
+        let address = async {
+            match &self.address {
+                Some(lane) => attempts.fail(lane, now, Some(now.saturating_add(ADDRESS_WINDOW_SECONDS))).await,
+                None => Ok(()),
             }
-            None => address.await?,
-        }
-        Ok(())
+        };
+        let account = async {
+            match &self.account {
+                Some(Account { lane, lapses_at, .. }) => attempts.fail(lane, now, *lapses_at).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(address, account).map(|_| ())
     }
 
     /// The attempt succeeded: the account's failures are forgotten, and the address is known from now on.
@@ -260,9 +300,8 @@ impl Admission<'_> {
 /// The addresses that are known after a success from `network`: it, and of the others the latest that are not too old.
 fn known_addresses(counter: &Counter, network: &SourceNetwork, now: EpochSeconds) -> BTreeMap<String, EpochSeconds> {
     let mut others: Vec<_> = counter
-        .0
-        .iter()
-        .filter_map(|(name, tally)| Some((name.clone(), tally.succeeded_at?)))
+        .successes()
+        .into_iter()
         .filter(|(name, succeeded_at)| *name != network.0 && succeeded_at.saturating_add(KNOWN_FOR_SECONDS) > now)
         .collect();
     others.sort_by_key(|(_, succeeded_at)| std::cmp::Reverse(*succeeded_at));
@@ -271,6 +310,11 @@ fn known_addresses(counter: &Counter, network: &SourceNetwork, now: EpochSeconds
 }
 
 fn account_counter(username: &Username) -> String {
+    counter_of(username.as_str())
+}
+
+/// `username` is canonical.
+fn counter_of(username: &str) -> String {
     format!("account#{username}")
 }
 
@@ -284,12 +328,12 @@ fn account_limits(max_reserved: u64, succeeded_after: Option<EpochSeconds>) -> L
     Limits { max_reserved, waits: waits(FREE_FAILURES_PER_ACCOUNT), succeeded_after }
 }
 
-/// How long to wait for a lane that is closed. One whose attempts are used up says the longest wait there is: it opens by a
-/// success elsewhere, not by time.
+/// How long to wait for a lane that is closed. One whose attempts all failed says the longest wait there is: it opens by a
+/// success elsewhere, not by time. One whose attempts are under way may be open in a moment.
 fn wait(counter: &Counter, lane: &Lane, limits: &Limits, now: EpochSeconds) -> EpochSeconds {
     let tally: Tally = counter.0.get(&lane.name).copied().unwrap_or_default();
     if tally.reserved >= limits.max_reserved {
-        return MAX_WAIT_SECONDS;
+        return if tally.failures >= limits.max_reserved { MAX_WAIT_SECONDS } else { 1 };
     }
     let step = limits.waits.iter().rev().find(|(failures, _)| tally.failures >= *failures);
     let wait_seconds = step.map_or(0, |(_, wait_seconds)| *wait_seconds);
@@ -358,5 +402,6 @@ mod tests {
         assert_eq!(of(6, 6), 2);
         assert_eq!(of(16, 15), 900);
         assert_eq!(of(25, 25), 900);
+        assert_eq!(of(25, 3), 1, "they are under way");
     }
 }

@@ -130,7 +130,7 @@ async fn what_operations_cost() {
         ("introspection, refresh token", "GetItem GetItem"),
         ("revocation, access token", "Query PutItem"),
         ("revocation, refresh token", "GetItem TransactWriteItems"),
-        ("change of the password", "GetItem UpdateItem UpdateItem PutItem TransactWriteItems"),
+        ("change of the password", "GetItem UpdateItem PutItem TransactWriteItems"),
         ("end of one session", "GetItem TransactWriteItems"),
         ("logout, repeated", "TransactWriteItems"),
         ("logout", "TransactWriteItems"),

@@ -49,7 +49,7 @@ impl Operation {
                 &["GetItem", "TransactWriteItems"]
             }
             Self::RevokeAccessToken => &["Query", "PutItem"],
-            Self::ChangePassword => &["GetItem", "UpdateItem", "UpdateItem", "PutItem", "TransactWriteItems"],
+            Self::ChangePassword => &["GetItem", "UpdateItem", "PutItem", "TransactWriteItems"],
             Self::Reuse => &["UpdateItem", "TransactWriteItems"],
         }
     }
@@ -205,4 +205,51 @@ async fn a_write_that_the_sdk_repeats_does_not_stumble_over_itself() {
     assert_eq!(outer.user("alice").await.epoch, 2);
     assert!(is_dead(&outer, &changed.access, NOW).await);
     assert!(proxy.calls().iter().filter(|call| call.attempt == 2).count() >= 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_in_the_way_is_waited_for_and_no_failure() {
+    let outer = World::create("faults-conflict").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    let user = world.add_user("alice").await;
+    let (one, other) = (world.begin(&user, NOW).await.unwrap(), world.begin(&user, NOW).await.unwrap());
+    let callers =
+        [world.authorize(&one.access, NOW).await.unwrap(), world.authorize(&other.access, NOW).await.unwrap()];
+    // Each write is refused once.
+    proxy.decide(|call, index| {
+        let is_write = ["UpdateItem", "TransactWriteItems"].contains(&call.operation.as_str());
+        if is_write && index.is_multiple_of(2) { Fate::Conflict } else { Fate::Pass }
+    });
+    let next = world.refresh(&one.refresh, NOW).await.unwrap();
+    proxy.decide(|_, index| if index == 0 { Fate::Conflict } else { Fate::Pass });
+    world.logout(&callers[0], NOW).await.unwrap();
+    assert!(is_dead(&outer, &next.access, NOW).await);
+    proxy.decide(|_, index| if index == 1 { Fate::Conflict } else { Fate::Pass });
+    world.logout_everywhere(&callers[1], NOW).await.unwrap();
+    assert!(is_dead(&outer, &other.access, NOW).await);
+    assert_eq!(outer.user("alice").await.epoch, 1);
+    // And if it never ends, that is said.
+    proxy.decide(|call, _| if call.operation == "GetItem" { Fate::Pass } else { Fate::Conflict });
+    assert!(world.logout(&callers[0], NOW).await.is_err());
+    assert!(world.logout_everywhere(&callers[1], NOW).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_was_not_answered_can_be_repeated_within_the_grace_window() {
+    let outer = World::create("faults-refresh").await;
+    let user = outer.add_user("alice").await;
+    let proxy = Proxy::start().await;
+    let world = World::on(outer.tables.through(&proxy.endpoint));
+    world.keys.get(NOW).await.unwrap();
+    for broken in 0..2 {
+        for fate in [Fate::Lost, Fate::AnswerLost] {
+            let held = outer.begin(&user, NOW).await.unwrap();
+            proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
+            assert!(world.refresh(&held.refresh, NOW).await.is_err(), "{broken} {fate:?}");
+            proxy.pass();
+            let next = world.refresh(&held.refresh, NOW + 9).await.unwrap();
+            assert!(world.refresh(&next.refresh, NOW + 60).await.is_ok(), "{broken} {fate:?}");
+        }
+    }
 }

@@ -138,6 +138,9 @@ async fn a_known_address_has_five_attempts_of_its_own() {
     // No time opens it, or more than 100 failures could follow each other.
     assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now + 29 * 24 * 60 * 60).await, Outcome::Throttled(900));
     world.throttle.unlock(&alice()).await.unwrap();
+    // What was known stays known: strangers cannot close the owner's way at once again.
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, now).await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
     assert_eq!(attempt(&world, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::SignedIn);
 }
 
@@ -293,4 +296,32 @@ async fn when_attempts_cannot_be_counted_nobody_is_let_in_and_nothing_is_hashed(
     assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW + 10).await, Outcome::SignedIn);
     let operations = proxy.operations();
     assert_eq!(operations, ["GetItem", "UpdateItem", "UpdateItem", "PutItem"], "what a login costs before its session");
+}
+
+#[tokio::test]
+async fn others_behind_the_owners_address_do_not_lock_the_owner_out() {
+    let world = World::create("throttle-neighbours").await;
+    let user = world.add_user("alice").await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn);
+    let held = world.begin(&user, NOW).await.unwrap();
+    let caller = world.authorize(&held.access, NOW).await.unwrap();
+    for number in 0..100 {
+        attempt(&world, &format!("name{number}"), "wrong", HOME, NOW).await;
+    }
+    assert_eq!(attempt(&world, "bob", PASSWORD, HOME, NOW).await, Outcome::Throttled(1));
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn);
+    let password = shared::password::Password::new(PASSWORD.to_owned());
+    let network = SourceNetwork::of(Some(HOME));
+    assert!(world.authenticator().authenticate_again(&caller, &password, &network, NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_tried_before_there_was_an_account_does_not_count_against_it() {
+    let world = World::create("throttle-welcome").await;
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, NOW).await;
+    let user = world.add_user("alice").await;
+    world.throttle.welcome(&user, &SourceNetwork::of(Some(HOME)), now).await.unwrap();
+    assert_eq!(attempt(&world, "alice", "wrong", ELSEWHERE, now).await, Outcome::Refused);
+    let (_, _, now) = fail_until_closed(&world, "alice", ELSEWHERE, now).await;
+    assert_eq!(attempt(&world, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
 }

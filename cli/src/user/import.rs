@@ -2,10 +2,13 @@
 //!
 //! The file is read line by line and never held whole. Each user is written on condition that nobody has the name, so running it
 //! again goes on where it stopped, and nobody who is there is changed.
+//!
+//! A thread of its own reads: a pipe may be slow, and users who were read are written meanwhile.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::thread;
 
 use aws_lc_rs::rand::SystemRandom;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,7 +21,8 @@ use shared::random::RandomError;
 use shared::store::StoreError;
 use shared::store::users::UsersTable;
 use shared::username::Username;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::{JoinError, JoinSet};
 
 use super::role;
 use crate::terminal::{Output, complain};
@@ -35,21 +39,17 @@ const PROGRESS_LINES: (u64, u64) = (100, 10_000);
 pub(crate) enum ImportError {
     #[error("the file {0} cannot be opened")]
     Open(String, #[source] io::Error),
-    #[error("the file could not be read after line {line}; run it again to go on, imported so far: {imported}")]
-    Read {
-        line: u64,
+    #[error(
+        "the import stopped near line {lines}; run it again to go on; so far imported: {imported}, already there: {already_there}, \
+         lines refused: {refused}"
+    )]
+    Stopped {
+        lines: u64,
         imported: u64,
+        already_there: u64,
+        refused: usize,
         #[source]
-        source: io::Error,
-    },
-    #[error("no ids for users")]
-    Random(#[from] RandomError),
-    #[error("the table of users did not answer, near line {line}; run it again to go on, imported so far: {imported}")]
-    Store {
-        line: u64,
-        imported: u64,
-        #[source]
-        source: StoreError,
+        cause: Cause,
     },
     #[error("lines were refused: {0}; the others are imported")]
     Refused(u64),
@@ -58,12 +58,23 @@ pub(crate) enum ImportError {
 impl ImportError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::Open(..) | Self::Read { .. } => "file_failed",
-            Self::Random(_) => "failed",
-            Self::Store { .. } => "store_failed",
+            Self::Open(..) | Self::Stopped { cause: Cause::Read(_), .. } => "file_failed",
+            Self::Stopped { cause: Cause::Random(_), .. } => "failed",
+            Self::Stopped { cause: Cause::Store(_), .. } => "store_failed",
             Self::Refused(_) => "lines_refused",
         }
     }
+}
+
+/// What stops an import.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("the file could not be read")]
+    Read(#[from] io::Error),
+    #[error("no id for a user")]
+    Random(#[from] RandomError),
+    #[error("the table of users did not answer")]
+    Store(#[from] StoreError),
 }
 
 /// A line of the file. Nothing else may be in it.
@@ -86,18 +97,18 @@ struct Progress {
 }
 
 pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Result<(), ImportError> {
-    let input: Box<dyn BufRead> = if file == "-" {
-        Box::new(io::stdin().lock())
+    let input: Box<dyn BufRead + Send> = if file == "-" {
+        Box::new(BufReader::new(io::stdin()))
     } else {
         let opened = File::open(file).map_err(|source| ImportError::Open(file.to_owned(), source))?;
         Box::new(BufReader::new(opened))
     };
     let mut progress = Progress::default();
-    let outcome = import(users, input, &mut progress, output).await;
+    let outcome = import(users, lines_of(input), &mut progress, output).await;
     clear_progress();
-    outcome?;
+    let Progress { lines, imported, already_there, refused } = progress;
+    outcome.map_err(|cause| ImportError::Stopped { lines, imported, already_there, refused: refused.len(), cause })?;
 
-    let Progress { imported, already_there, refused, .. } = &progress;
     let text = format!(
         "imported: {imported}; already there, and left as they are: {already_there}; lines refused: {}",
         refused.len()
@@ -110,64 +121,79 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
     }
 }
 
+/// The lines of a file, read ahead by a thread. No task of the runtime, which would wait for it at the end: after a failure
+/// nobody waits for the rest of a pipe.
+fn lines_of(mut input: Box<dyn BufRead + Send>) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(AT_ONCE);
+    thread::spawn(move || {
+        while let Some(line) = next_line(&mut input).transpose() {
+            let is_last = line.is_err();
+            if sender.blocking_send(line).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Imports line by line until the end, or until something stops it. What is being written then is waited for, so that
+/// `progress` is right.
 async fn import(
     users: &UsersTable,
-    mut input: Box<dyn BufRead>,
+    mut lines: Receiver<io::Result<Vec<u8>>>,
     progress: &mut Progress,
     output: Output,
-) -> Result<(), ImportError> {
+) -> Result<(), Cause> {
     let random = SystemRandom::new();
     let now = clock::now();
     let mut names = HashSet::new();
     let mut writes = JoinSet::new();
-    loop {
-        let line = next_line(&mut input).map_err(|source| ImportError::Read {
-            line: progress.lines,
-            imported: progress.imported,
-            source,
-        })?;
-        let Some(line) = line else { break };
-        progress.lines += 1;
-        say_progress(progress);
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let accepted = read(&line).and_then(|(username, line)| {
-            if names.insert(username.as_str().to_owned()) {
-                Ok((username, line))
-            } else {
-                Err(format!("the user {username} is in an earlier line too"))
-            }
-        });
-        match accepted {
-            Ok((username, Line { hash, roles, .. })) => {
-                let user = account::user_with_hash(&random, &username, hash, roles, now)?;
+    let mut outcome = loop {
+        tokio::select! {
+            Some(write) = writes.join_next() => if let Err(error) = count(write, progress) { break Err(error.into()) },
+            line = lines.recv(), if writes.len() < AT_ONCE => {
+                let line = match line {
+                    Some(Ok(line)) => line,
+                    Some(Err(error)) => break Err(error.into()),
+                    None => break Ok(()),
+                };
+                progress.lines += 1;
+                say_progress(progress);
+                let (username, line) = match accept(&line, &mut names) {
+                    Some(Ok(accepted)) => accepted,
+                    Some(Err(reason)) => {
+                        refuse(progress, reason, output);
+                        continue;
+                    }
+                    None => continue,
+                };
+                let user = match account::user_with_hash(&random, &username, line.hash, line.roles, now) {
+                    Ok(user) => user,
+                    Err(error) => break Err(error.into()),
+                };
                 let users = users.clone();
                 writes.spawn(async move { users.add(&user).await });
             }
-            Err(reason) => refuse(progress, reason, output),
         }
-        if writes.len() >= AT_ONCE {
-            count(writes.join_next().await, progress)?;
-        }
-    }
+    };
     while let Some(write) = writes.join_next().await {
-        count(Some(write), progress)?;
+        // The first failure is the one that is told.
+        if let Err(error) = count(write, progress)
+            && outcome.is_ok()
+        {
+            outcome = Err(error.into());
+        }
     }
-    Ok(())
+    outcome
 }
 
-type Write = Result<Result<bool, StoreError>, tokio::task::JoinError>;
-
-fn count(write: Option<Write>, progress: &mut Progress) -> Result<(), ImportError> {
+fn count(write: Result<Result<bool, StoreError>, JoinError>, progress: &mut Progress) -> Result<(), StoreError> {
     match write {
-        Some(Ok(Ok(true))) => progress.imported += 1,
-        Some(Ok(Ok(false))) => progress.already_there += 1,
-        Some(Ok(Err(source))) => {
-            return Err(ImportError::Store { line: progress.lines, imported: progress.imported, source });
-        }
+        Ok(Ok(true)) => progress.imported += 1,
+        Ok(Ok(false)) => progress.already_there += 1,
+        Ok(Err(error)) => return Err(error),
         // A write neither panics nor is cancelled.
-        Some(Err(_)) | None => {}
+        Err(_) => {}
     }
     Ok(())
 }
@@ -202,12 +228,28 @@ fn skip_line(input: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
+/// The user of a line whom no line before had, or why there is none. `None` where the line is empty.
+fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<(Username, Line), String>> {
+    if line.trim_ascii().is_empty() {
+        return None;
+    }
+    Some(read(line).and_then(|(username, line)| {
+        if names.insert(username.as_str().to_owned()) {
+            Ok((username, line))
+        } else {
+            Err(format!("the user {username} is in an earlier line too"))
+        }
+    }))
+}
+
 /// A user of a line, or why there is none. The reason repeats nothing but a name: a line has a hash in it.
 fn read(line: &[u8]) -> Result<(Username, Line), String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
     }
-    let line: Line = serde_json::from_slice(line).map_err(|_| {
+    let text = str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
+    // An array would do for serde.
+    let line: Line = Some(text).filter(|text| text.trim_start().starts_with('{')).and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
         "it is not a JSON object with the strings `username` and `hash`, perhaps the list of strings `roles`, and nothing else"
             .to_owned()
     })?;
@@ -278,13 +320,14 @@ mod tests {
             (r#"{"username":"a"}"#, "it is not a JSON object"),
             (r#"{"username":"a","hash":1}"#, "it is not a JSON object"),
             (r#"{"username":"a","hash":"s3cr3t","password":"x"}"#, "it is not a JSON object"),
+            (r#"["a","s3cr3t"]"#, "it is not a JSON object"),
             (r#"{"username":"a b","hash":"s3cr3t"}"#, "a user name consists of"),
             (r#"{"username":"Alice","hash":"s3cr3t"}"#, "the hash of alice is none that can be imported"),
         ] {
             let refused = read(line.as_bytes()).err().unwrap();
             assert!(refused.starts_with(reason) && !refused.contains("s3cr3t"), "{refused}");
         }
-        assert!(read(b"{\"username\":\"\xff\",\"hash\":\"x\"}").is_err());
+        assert_eq!(read(b"{\"username\":\"\xff\",\"hash\":\"x\"}").err().unwrap(), "it is not UTF-8");
         let hash = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
         let line = format!(r#"{{"username":"a","hash":"{hash}","roles":["b c"]}}"#);
         assert!(read(line.as_bytes()).err().unwrap().starts_with("a role of a is none"));

@@ -70,7 +70,7 @@ enum UserCommand {
         #[arg(long, conflicts_with = "roles")]
         none: bool,
     },
-    /// Let a user who was disabled log in again. What was ended stays ended
+    /// Let a user who was disabled log in again. What was ended stays ended, and failed attempts are forgotten
     Enable {
         /// The user's name
         name: String,
@@ -106,7 +106,7 @@ enum UserCommand {
 /// A command about a user failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("LATCHKEY_MIN_PASSWORD_LENGTH cannot be used")]
     Policy(#[from] PolicyError),
@@ -120,6 +120,11 @@ pub(crate) enum UserError {
     Password(#[from] PasswordError),
     #[error("{0} Nothing was changed.")]
     Weak(shared::password::policy::Weakness),
+    #[error(
+        "{username} has the new password, and every session and token from before is dead, but failed attempts are not forgotten; \
+         `latchkey user unlock {username}` forgets them"
+    )]
+    AttemptsNotForgotten { username: Username, source: StoreError },
     #[error("the user could not be changed")]
     Account(#[source] AccountError),
     #[error("a table did not answer")]
@@ -138,6 +143,7 @@ impl UserError {
             Self::Taken(_) => "username_taken",
             Self::Password(_) => "no_password",
             Self::Weak(_) => "weak_password",
+            Self::AttemptsNotForgotten { .. } => "attempts_not_forgotten",
             Self::Account(_) => "failed",
             Self::Store(_) => "store_failed",
             Self::Import(error) => error.code(),
@@ -187,36 +193,8 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             Ok(tables.users.for_each(each).await?)
         }
         UserCommand::SetPassword { name } => set_password(&tables, &name, output).await,
-        UserCommand::SetRoles { name, roles, none: _ } => {
-            let username = parse(&name)?;
-            let denylist = tables.denylist()?;
-            let accounts = Accounts { users: &tables.users, denylist: &denylist };
-            accounts.set_roles(&username, &roles).await.map_err(|error| of(error, &username))?;
-            let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
-            let text = format!(
-                "{username} now has the roles: {}. They count from the next login or refresh on. Access tokens from before keep the \
-                 old ones until they expire, {minutes} minutes at the most; `latchkey user revoke {username}` ends them now",
-                roles_text(&roles)
-            );
-            output.result(
-                &text,
-                &json!({ "username": username.as_str(), "action": "set-roles", "changed": true, "roles": roles }),
-            );
-            Ok(())
-        }
-        UserCommand::Enable { name } => {
-            let username = parse(&name)?;
-            let denylist = tables.denylist()?;
-            let accounts = Accounts { users: &tables.users, denylist: &denylist };
-            let changed = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
-            let text = if changed {
-                format!("enabled {username}, who may log in again; sessions and tokens from before stay dead")
-            } else {
-                format!("{username} was enabled already")
-            };
-            output.action(&text, &username, "enable", changed);
-            Ok(())
-        }
+        UserCommand::SetRoles { name, roles, none: _ } => set_roles(&tables, &name, &roles, output).await,
+        UserCommand::Enable { name } => enable(&tables, &name, output).await,
         UserCommand::Disable { name } => {
             let username = parse(&name)?;
             let denylist = tables.denylist()?;
@@ -285,11 +263,56 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
         .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, clock::now())
         .await
         .map_err(|error| of(error, &username))?;
-    throttle.unlock(&username).await?;
+    if let Err(source) = throttle.unlock(&username).await {
+        return Err(UserError::AttemptsNotForgotten { username, source });
+    }
     let text = format!(
         "{username} has the new password: every session and token from before is dead, and failed attempts are forgotten"
     );
     output.action(&text, &username, "set-password", true);
+    Ok(())
+}
+
+async fn set_roles(tables: &Tables, name: &str, roles: &[String], output: Output) -> Result<(), UserError> {
+    let username = parse(name)?;
+    let denylist = tables.denylist()?;
+    let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
+    let changed = user.roles != roles;
+    let text = if changed {
+        let accounts = Accounts { users: &tables.users, denylist: &denylist };
+        accounts.set_roles(&username, roles).await.map_err(|error| of(error, &username))?;
+        let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
+        format!(
+            "{username} now has the roles: {}. They count from the next login or refresh on. Access tokens from before keep the \
+             old ones until they expire, {minutes} minutes at the most; `latchkey user revoke {username}` ends them now",
+            roles_text(roles)
+        )
+    } else {
+        format!("{username} had these roles already: {}", roles_text(roles))
+    };
+    let object = json!({ "username": username.as_str(), "action": "set-roles", "changed": changed, "roles": roles });
+    output.result(&text, &object);
+    Ok(())
+}
+
+async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
+    let username = parse(name)?;
+    let (denylist, throttle) = (tables.denylist()?, tables.throttle()?);
+    let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
+    if user.status == UserStatus::Disabled {
+        // What was guessed meanwhile must not keep the user out. First, so that what fails here is done by the next try.
+        throttle.unlock(&username).await?;
+    }
+    let accounts = Accounts { users: &tables.users, denylist: &denylist };
+    let changed = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
+    let text = if changed {
+        format!(
+            "enabled {username}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay dead"
+        )
+    } else {
+        format!("{username} was enabled already")
+    };
+    output.action(&text, &username, "enable", changed);
     Ok(())
 }
 
@@ -311,7 +334,7 @@ pub(crate) fn new_user(username: &Username, password: &Password, roles: Vec<Stri
 
 /// What a new password must be. An operator's shell need not say it.
 fn policy() -> Result<PasswordPolicy, UserError> {
-    let is_set = env::var_os("LATCHKEY_MIN_PASSWORD_LENGTH").is_some();
+    let is_set = env::var_os("LATCHKEY_MIN_PASSWORD_LENGTH").is_some_and(|value| !value.is_empty());
     let min_code_points = if is_set { config::min_password_length()? } else { DEFAULT_MIN_CODE_POINTS };
     Ok(PasswordPolicy::new(min_code_points)?)
 }

@@ -17,6 +17,7 @@ use shared::session;
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::{Session, SessionsTable};
 use shared::store::users::UsersTable;
+use shared::telemetry;
 use shared::throttle::{SourceNetwork, Throttle};
 
 /// What registration and the list of sessions need.
@@ -74,6 +75,16 @@ impl Account {
         let user =
             account::register(&self.users, &self.hasher, self.policy, &self.random, &username, &password, now).await?;
         tracing::Span::current().record("sub", &user.user_id);
+        // The account is there whether this works or not, and the answer must say so.
+        if let Err(error) = self.throttle.welcome(&user, &network, now).await {
+            let error = telemetry::chain(&error);
+            tracing::error!(
+                outcome = "failed",
+                reason = "store_failed",
+                error,
+                "attempts before the registration still count"
+            );
+        }
         response::json(StatusCode::CREATED, &json!({ "user_id": user.user_id, "username": user.username }))
     }
 

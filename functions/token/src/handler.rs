@@ -83,7 +83,7 @@ impl TokenEndpoints {
         match refresh(with, form.required("refresh_token")?, now).await {
             Ok(tokens) => response::tokens(&tokens),
             Err(error) => {
-                if error.is_refusal() {
+                if error.is_suspicious() {
                     let network = SourceNetwork::of(request::origin(request).source_address.as_deref());
                     self.throttle.count("refresh", &network, now).await?;
                 }

@@ -70,6 +70,12 @@ impl RefreshError {
         }
     }
 
+    /// Whether somebody may be trying tokens that are not theirs. A session that ended or expired is everyday life.
+    #[must_use]
+    pub const fn is_suspicious(&self) -> bool {
+        matches!(self, Self::NotOurs | Self::Reused)
+    }
+
     /// Whether it is the token that is not good, and not the system.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -106,6 +112,8 @@ pub async fn refresh(with: Refresh<'_>, presented: &str, now: EpochSeconds) -> R
     let token = verify(with.keys, presented, now).await?.ok_or(RefreshError::NotOurs)?;
     let span = tracing::Span::current();
     span.record("sid", &token.sid);
+    // Whatever can fail without the session comes before it: a token that was rotated in vain counts for a moment only.
+    let keys = with.keys.get(now).await?;
     let call_id = random::identifier(with.random)?;
     let session = match with.sessions.rotate(&token.sid, token.generation, &call_id, now).await? {
         Rotation::Rotated(session) => session,
@@ -116,14 +124,15 @@ pub async fn refresh(with: Refresh<'_>, presented: &str, now: EpochSeconds) -> R
                 Verdict::SameSuccessor => session,
                 Verdict::Expired => return Err(RefreshError::SessionExpired),
                 Verdict::Reused => {
-                    session::end(with.sessions, with.denylist, &session.sub, &session.sid, now).await?;
+                    let ended = session::end(with.sessions, with.denylist, &session.sub, &session.sid, now).await;
                     tracing::warn!(
                         event = "refresh_token_reused",
-                        outcome = "session_ended",
+                        outcome = if ended.is_ok() { "session_ended" } else { "session_not_ended" },
                         presented_generation = token.generation,
                         current_generation = session.generation,
-                        "a refresh token was used again: its session was ended"
+                        "a refresh token was used again"
                     );
+                    ended?;
                     return Err(RefreshError::Reused);
                 }
             }
@@ -131,7 +140,6 @@ pub async fn refresh(with: Refresh<'_>, presented: &str, now: EpochSeconds) -> R
     };
     span.record("sub", &session.sub);
     let user = live_user(with.users, &session).await?.ok_or(RefreshError::UserRevoked)?;
-    let keys = with.keys.get(now).await?;
     let issuance = Issuance { keys: &keys, issuer: with.issuer, iss: with.iss, random: with.random };
     Ok(issuance.tokens(&user, &session, now)?)
 }

@@ -60,6 +60,14 @@ pub struct Tally {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counter(pub BTreeMap<String, Tally>);
 
+impl Counter {
+    /// In which lanes there were successes, and when.
+    #[must_use]
+    pub fn successes(&self) -> BTreeMap<String, EpochSeconds> {
+        self.0.iter().filter_map(|(lane, tally)| Some((lane.clone(), tally.succeeded_at?))).collect()
+    }
+}
+
 /// When a lane is open for one more attempt.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -167,19 +175,21 @@ impl LoginAttemptsTable {
         Ok(())
     }
 
-    /// Forgets a counter altogether.
+    /// The counter, if there is one, read consistently.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn delete(&self, counter: &str) -> Result<(), StoreError> {
-        self.client
-            .delete_item()
+    pub async fn find(&self, counter: &str) -> Result<Option<Counter>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
             .table_name(&self.name)
             .key("counter", string(counter))
+            .consistent_read(true)
             .send()
             .await
-            .map_err(|error| StoreError::call("forgetting a counter", error))?;
-        Ok(())
+            .map_err(|error| StoreError::call("reading a counter", error))?;
+        answer.item.as_ref().map(self::counter).transpose()
     }
 
     async fn delete_lapsed(&self, counter: &str, now: EpochSeconds) -> Result<(), StoreError> {

@@ -37,7 +37,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Wraps an error of the SDK.
-    fn call(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn call(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Call { operation, source: source.into() }
     }
 

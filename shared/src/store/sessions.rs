@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -21,6 +23,8 @@ const BY_SUB: &str = "BySub";
 
 /// How many sessions of a user are listed at the most: what one BatchGetItem reads.
 pub const MAX_LISTED: i32 = 100;
+/// How often a write is tried that a transaction is in the way of.
+const CONFLICT_ATTEMPTS: usize = 5;
 /// How often what DynamoDB left out of a batch is asked for.
 const BATCH_ATTEMPTS: usize = 4;
 
@@ -93,20 +97,27 @@ impl SessionsTable {
         Self { client, name }
     }
 
-    /// Writes a new session. There is no condition: no two sessions have one id, and a write that the SDK repeats because its
-    /// answer was lost must not fail by itself.
+    /// Writes a new session. No two sessions have one id: where one is there already, the SDK has repeated this write because its
+    /// answer was lost or late, and what became of the session since then must stay.
     ///
     /// # Errors
     /// The table did not answer.
     pub async fn add(&self, session: &Session) -> Result<(), StoreError> {
-        self.client
+        let answer = self
+            .client
             .put_item()
             .table_name(&self.name)
             .set_item(Some(attributes(session)))
+            .condition_expression("attribute_not_exists(sid)")
             .send()
-            .await
-            .map_err(|error| StoreError::call("writing a session", error))?;
-        Ok(())
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(())
+            }
+            Err(error) => Err(StoreError::call("writing a session", error)),
+        }
     }
 
     /// The same as a part of a transaction.
@@ -151,6 +162,24 @@ impl SessionsTable {
         now: EpochSeconds,
     ) -> Result<Rotation, StoreError> {
         const OPERATION: &str = "rotating a session's refresh token";
+        for _ in 0..CONFLICT_ATTEMPTS {
+            // While a transaction on the session is under way, most likely its end, there is no answer.
+            if let Some(rotation) = self.try_rotate(OPERATION, sid, presented, call_id, now).await? {
+                return Ok(rotation);
+            }
+        }
+        Err(StoreError::call(OPERATION, "transactions on the session follow each other"))
+    }
+
+    /// `None` where a transaction is under way.
+    async fn try_rotate(
+        &self,
+        operation: &'static str,
+        sid: &str,
+        presented: u64,
+        call_id: &str,
+        now: EpochSeconds,
+    ) -> Result<Option<Rotation>, StoreError> {
         let answer = self
             .client
             .update_item()
@@ -173,17 +202,18 @@ impl SessionsTable {
         match answer {
             Ok(answer) => {
                 let attributes = answer.attributes.unwrap_or_default();
-                Ok(Rotation::Rotated(session(&Item { table: TABLE, attributes: &attributes })?))
+                Ok(Some(Rotation::Rotated(session(&Item { table: TABLE, attributes: &attributes })?)))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let Some(attributes) = failed.item() else { return Ok(Rotation::Refused(None)) };
+                    let Some(attributes) = failed.item() else { return Ok(Some(Rotation::Refused(None))) };
                     let item = Item { table: TABLE, attributes };
                     let found = session(&item)?;
                     let is_own = item.has("refreshed_by") && item.string("refreshed_by")? == call_id;
-                    Ok(if is_own { Rotation::Rotated(found) } else { Rotation::Refused(Some(found)) })
+                    Ok(Some(if is_own { Rotation::Rotated(found) } else { Rotation::Refused(Some(found)) }))
                 }
-                _ => Err(StoreError::call(OPERATION, error)),
+                Some(UpdateItemError::TransactionConflictException(_)) => Ok(None),
+                _ => Err(StoreError::call(operation, error)),
             },
         }
     }
@@ -278,21 +308,33 @@ impl SessionsTable {
         sid: &str,
         expires_at: EpochSeconds,
     ) -> Result<(), StoreError> {
-        let end = Delete::builder()
-            .table_name(&self.name)
-            .key("sid", string(sid))
-            .build()
-            .map_err(|error| StoreError::call("ending a session", error))?;
-        let deny: Put = denylist.put(sub, &Revocation::Session(sid.to_owned()), expires_at)?;
-        self.client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().delete(end).build())
-            .transact_items(TransactWriteItem::builder().put(deny).build())
-            .send()
-            .await
-            .map_err(|error| StoreError::call("ending a session", error))?;
-        Ok(())
+        const OPERATION: &str = "ending a session";
+        let end = Delete::builder().table_name(&self.name).key("sid", string(sid)).build();
+        let end = end.map_err(|error| StoreError::call(OPERATION, error))?;
+        let deny = denylist.put(sub, &Revocation::Session(sid.to_owned()), expires_at)?;
+        for _ in 0..CONFLICT_ATTEMPTS {
+            let answer = self
+                .client
+                .transact_write_items()
+                .transact_items(TransactWriteItem::builder().delete(end.clone()).build())
+                .transact_items(TransactWriteItem::builder().put(deny.clone()).build())
+                .send()
+                .await;
+            match answer {
+                Ok(_) => return Ok(()),
+                // Somebody else writes to the session at this moment: it must end all the same.
+                Err(error) if error.as_service_error().is_some_and(is_conflict) => {}
+                Err(error) => return Err(StoreError::call(OPERATION, error)),
+            }
+        }
+        Err(StoreError::call(OPERATION, "transactions on the session follow each other"))
     }
+}
+
+/// Whether a transaction was cancelled because another one, or a write, was at the same item.
+pub(super) fn is_conflict(error: &TransactWriteItemsError) -> bool {
+    matches!(error, TransactWriteItemsError::TransactionCanceledException(cancelled)
+        if cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("TransactionConflict")))
 }
 
 fn attributes(session: &Session) -> HashMap<String, AttributeValue> {

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::StoreError;
 use super::denylist::{DenylistTable, Revocation};
 use super::item::{Item, number, string, strings};
+use super::sessions::is_conflict;
 use crate::clock::EpochSeconds;
 use crate::username::Username;
 
@@ -133,8 +134,8 @@ impl UsersTable {
     }
 
     /// Ends everything the user has: raises the epoch and denies what is older, both or neither, and with it makes `change`
-    /// and adds `session`, which must be of the new epoch. `false` where the user was changed since it was read; then
-    /// nothing was done.
+    /// and adds `session`, which must be of the new epoch. `false` where the user was changed since it was read, or is being
+    /// changed at this moment; then nothing was done.
     ///
     /// # Errors
     /// The tables did not answer. Then it is not known whether it was done.
@@ -188,6 +189,7 @@ impl UsersTable {
                 {
                     Ok(false)
                 }
+                Some(error) if is_conflict(error) => Ok(false),
                 _ => Err(StoreError::call(OPERATION, error)),
             },
         }

@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Lost,
     /// It is made, but its answer is lost.
     AnswerLost,
+    /// It is refused because a transaction is under way, which DynamoDB Local never says.
+    Conflict,
 }
 
 /// A call as it was sent. The SDK sends a call again when it gets no answer: the same `id`, another `attempt`.
@@ -136,6 +138,9 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
     if fate == Fate::Lost {
         return Ok(());
     }
+    if fate == Fate::Conflict {
+        return client.write_all(conflict(&call.operation).as_bytes()).await;
+    }
     // Asked for on the way, so that the functions need not.
     let mut body = call.body.clone();
     body["ReturnConsumedCapacity"] = "TOTAL".into();
@@ -158,6 +163,19 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
         client.shutdown().await?;
     }
     Ok(())
+}
+
+/// What DynamoDB answers when another transaction is at an item.
+fn conflict(operation: &str) -> String {
+    let body = if operation == "TransactWriteItems" {
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"},{"Code":"None"}]}"#
+    } else {
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#
+    };
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The capacity units in an answer: one object, or one for each table.
