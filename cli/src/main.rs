@@ -7,6 +7,7 @@ mod terminal;
 mod token;
 mod user;
 
+use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -15,8 +16,9 @@ use clap::{Parser, Subcommand};
 /// Manage the users and keys of a Latchkey deployment.
 ///
 /// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME, LOGIN_ATTEMPTS_TABLE_NAME and
-/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH (15) is what a new password needs. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB points to another
-/// DynamoDB.
+/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH says how many characters a new
+/// password needs; without it, 15. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB
+/// points to another DynamoDB.
 ///
 /// Exit codes: 0 done, 1 not done, 2 wrong usage.
 #[derive(Parser)]
@@ -41,7 +43,15 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && env::args_os().any(|argument| argument == "--json") => {
+            terminal::Output { json: true }
+                .failure("usage", error.to_string().trim_start_matches("error: ").trim_end());
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
     match arguments.command {
         Command::User(arguments) => {
             let output = terminal::Output { json: arguments.json };

@@ -258,6 +258,15 @@ fn scripts_get_json_and_stable_codes() {
 }
 
 #[test]
+fn wrong_usage_is_json_for_scripts_too() {
+    let output = latchkey(&["user", "--json", "set-roles", "alice"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let (_, said, complaint) = text(&output);
+    assert_eq!(said, "");
+    assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], "usage");
+}
+
+#[test]
 fn imported_users_log_in_with_their_old_passwords_and_get_new_hashes() {
     let id = std::process::id();
     let name = |scheme: &str| format!("import-{scheme}-{id}");
