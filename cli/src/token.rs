@@ -47,7 +47,7 @@ enum TokenCommand {
     Inspect {
         /// The token; left out, it is read from standard input, where no list of processes shows it
         token: Option<String>,
-        /// The address of a key set, such as https://api.example.com/.well-known/jwks.json
+        /// The address of a key set, such as `https://api.example.com/.well-known/jwks.json`
         #[arg(long, value_name = "URL")]
         jwks: Option<String>,
         /// The issuer that the token must have; left out, the token's own is taken
