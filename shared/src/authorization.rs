@@ -23,9 +23,6 @@ pub enum AuthorizationError {
     /// It could not be found out whether the token counts.
     #[error("it could not be found out whether the token counts")]
     Store(#[from] StoreError),
-    /// Whose tokens to accept is not known.
-    #[error("the issuer is not known: LATCHKEY_ISSUER is empty and the request has no domain name")]
-    NoIssuer,
 }
 
 impl AuthorizationError {
@@ -35,7 +32,6 @@ impl AuthorizationError {
         match self {
             Self::Refused(refusal) => refusal.reason(),
             Self::Store(_) => "store_failed",
-            Self::NoIssuer => "no_issuer",
         }
     }
 }

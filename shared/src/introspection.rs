@@ -63,7 +63,7 @@ impl TokenStates<'_> {
         if !is_refresh_token(token) {
             return match self.authorizer.authorize(token, self.expected, now).await {
                 Ok(claims) => Ok(Some(ActiveToken::Access(claims))),
-                Err(AuthorizationError::Refused(_) | AuthorizationError::NoIssuer) => Ok(None),
+                Err(AuthorizationError::Refused(_)) => Ok(None),
                 Err(AuthorizationError::Store(error)) => Err(error.into()),
             };
         }
@@ -99,7 +99,7 @@ impl TokenStates<'_> {
         }
         let claims = match self.authorizer.authorize(token, self.expected, now).await {
             Ok(claims) => claims,
-            Err(AuthorizationError::Refused(_) | AuthorizationError::NoIssuer) => return Ok(()),
+            Err(AuthorizationError::Refused(_)) => return Ok(()),
             Err(AuthorizationError::Store(error)) => return Err(error.into()),
         };
         let span = tracing::Span::current();

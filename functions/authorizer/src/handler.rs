@@ -23,6 +23,33 @@ use shared::{clock, telemetry};
 use crate::event::answer::{Answer, PolicyResponse, RoleError, SimpleResponse};
 use crate::event::{Event, EventError, Kind};
 
+/// Why a request does not pass.
+#[derive(Debug, thiserror::Error)]
+enum DecisionError {
+    /// The token does not count, or that could not be found out.
+    #[error(transparent)]
+    Authorization(AuthorizationError),
+    /// Whose tokens to accept is not known.
+    #[error("the issuer is not known: LATCHKEY_ISSUER is empty and the request has no domain name")]
+    NoIssuer,
+}
+
+impl DecisionError {
+    /// The name in logs and metrics.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Authorization(error) => error.reason(),
+            Self::NoIssuer => "no_issuer",
+        }
+    }
+}
+
+impl<E: Into<AuthorizationError>> From<E> for DecisionError {
+    fn from(error: E) -> Self {
+        Self::Authorization(error.into())
+    }
+}
+
 /// What an answer needs.
 pub(crate) struct Authorizer {
     pub(crate) tokens: AccessTokenAuthorizer,
@@ -55,7 +82,7 @@ impl Authorizer {
                 }
                 answer
             }
-            Err(AuthorizationError::Refused(refusal)) => {
+            Err(DecisionError::Authorization(AuthorizationError::Refused(refusal))) => {
                 tracing::warn!(outcome = "refused", reason = refusal.reason(), milliseconds);
                 refused(event.kind, refusal)
             }
@@ -67,9 +94,9 @@ impl Authorizer {
         }
     }
 
-    async fn decide(&self, event: &Event) -> Result<Identity, AuthorizationError> {
+    async fn decide(&self, event: &Event) -> Result<Identity, DecisionError> {
         let token = event.access_token()?;
-        let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(AuthorizationError::NoIssuer)?;
+        let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(DecisionError::NoIssuer)?;
         let expected = Expected { issuer: &issuer, audience: &self.parties.audience };
         Ok(self.tokens.authorize(token, expected, clock::now()).await?.into())
     }
@@ -110,9 +137,9 @@ fn refused(kind: Kind, refusal: Refusal) -> Result<Answer, Diagnostic> {
 }
 
 /// It could not be found out whether the token counts.
-fn failed(kind: &Kind, error: &AuthorizationError) -> Diagnostic {
+fn failed(kind: &Kind, error: &DecisionError) -> Diagnostic {
     match (error, kind) {
-        (AuthorizationError::NoIssuer, Kind::RestToken(_)) => diagnostic(
+        (DecisionError::NoIssuer, Kind::RestToken(_)) => diagnostic(
             "AuthorizationError",
             "the issuer is not known: an event of type TOKEN has no domain name, so LATCHKEY_ISSUER must be set",
         ),

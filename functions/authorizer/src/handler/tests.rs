@@ -149,12 +149,12 @@ fn a_role_that_would_become_two_is_an_error() {
 #[test]
 fn what_is_not_known_is_an_error_and_not_the_word_that_makes_a_401() {
     let store = StoreError::MalformedItem { table: "denylist", attribute: "jti" };
-    for error in [AuthorizationError::Store(store), AuthorizationError::NoIssuer] {
+    for error in [DecisionError::from(store), DecisionError::NoIssuer] {
         for kind in rest_and_web_socket().into_iter().map(|(kind, _)| kind).chain([Kind::HttpV2, http_v1()]) {
             let told = failed(&kind, &error);
             assert_eq!(told.error_type, "AuthorizationError");
             let expected = match (&error, &kind) {
-                (AuthorizationError::NoIssuer, Kind::RestToken(_)) => {
+                (DecisionError::NoIssuer, Kind::RestToken(_)) => {
                     "the issuer is not known: an event of type TOKEN has no domain name, so LATCHKEY_ISSUER must be set"
                         .to_owned()
                 }
