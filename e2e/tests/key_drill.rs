@@ -24,8 +24,8 @@ fn kid(tokens: &Tokens) -> String {
 
 /// Logs in, asks, refreshes, asks again, until it is told to stop. Every answer must be good.
 fn client_of(client: &Client, user: (&str, &str), stop: &AtomicBool, requests: &AtomicU64) -> BTreeSet<String> {
-    let mut kids = BTreeSet::new();
     let mut tokens = client.tokens(user);
+    let mut kids = BTreeSet::from([kid(&tokens)]);
     // The first token is used as long as it lasts: its key must verify on.
     let first = tokens.clone();
     while !stop.load(Ordering::Relaxed) {
