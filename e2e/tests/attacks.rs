@@ -7,6 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use e2e::{ALICE, Answer, Client, unverified};
@@ -88,8 +90,11 @@ fn alg_none_in_every_spelling() {
     for alg in [json!(null), json!(1), json!(["ES256"]), json!({})] {
         token.refused(&alg.to_string(), &token.with_header_member("alg", alg.clone()));
     }
-    let twice = token.header.to_string().replacen('{', r#"{"alg":"none","#, 1);
-    token.refused("alg twice", &token.with_header(&twice));
+    let header = token.header.to_string();
+    for member in [r#""alg":"none""#, r#""alg":"ES256""#, r#""\u0061lg":"none""#] {
+        token.refused("alg twice", &token.with_header(&header.replacen('{', &format!("{{{member},"), 1)));
+        token.refused("alg twice", &token.with_header(&header.replace('}', &format!(",{member}}}"))));
+    }
 }
 
 #[test]
@@ -133,6 +138,8 @@ fn signatures_that_are_none() {
     for (attack, signature) in [
         ("empty", String::new()),
         ("r = s = 0", URL_SAFE_NO_PAD.encode([0; 64])),
+        ("r = s = n", URL_SAFE_NO_PAD.encode([order(), order()].concat())),
+        ("null of JSON", encode("null")),
         ("all ones", URL_SAFE_NO_PAD.encode([255; 64])),
         ("null", "null".to_owned()),
         ("cut", good[..good.len() - 2].to_owned()),
@@ -143,6 +150,55 @@ fn signatures_that_are_none() {
         ("another's", Victim::new().part(2).to_owned()),
     ] {
         token.refused(attack, &token.with_signature(&signature));
+    }
+    // Of the last character only two bits count: the next 15 decode to the signature itself, where nobody looks closely.
+    let (rest, last) = good.split_at(good.len() - 1);
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for other in alphabet.split_once(last).unwrap().1.chars().take(15) {
+        token.refused("stray bits", &token.with_signature(&format!("{rest}{other}")));
+    }
+}
+
+/// A key that is not Latchkey's.
+struct Foreign(EcdsaKeyPair);
+
+impl Foreign {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = format!("{}.{}", encode(&header.to_string()), encode(&claims.to_string()));
+        let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn jwk(&self) -> Value {
+        let point = self.0.public_key().as_ref();
+        let (x, y) = point[1..].split_at(32);
+        json!({ "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+    }
+}
+
+#[test]
+fn a_foreign_key_under_our_kid() {
+    let token = Victim::new();
+    let foreign = Foreign::new();
+    let mut admin = token.claims.clone();
+    admin["roles"] = json!(["admin"]);
+    for claims in [&token.claims, &admin] {
+        token.refused("our kid", &foreign.sign(&token.header, claims));
+        for (name, value) in [
+            ("jwk", foreign.jwk()),
+            ("jku", json!("https://attacker.example/keys")),
+            ("x5u", json!("https://attacker.example/certificate")),
+            ("kid", json!("A".repeat(43))),
+            ("kid", json!("../../dev/null")),
+        ] {
+            let mut header = token.header.clone();
+            header[name] = value;
+            token.refused(name, &foreign.sign(&header, claims));
+        }
     }
 }
 
@@ -164,6 +220,9 @@ fn keys_of_the_senders_choice() {
         json!("../../dev/null"),
         json!("' OR 1=1 --"),
         json!("|cat /etc/passwd"),
+        json!(format!("../../dev/null{}", "A".repeat(29))),
+        json!(format!("' OR 1=1 --{}", "A".repeat(32))),
+        json!(format!("{} ", token.header["kid"].as_str().unwrap())),
         json!(""),
         json!(1),
         json!(null),
@@ -201,6 +260,9 @@ fn extensions_and_types_that_are_not_understood() {
     ] {
         token.refused(name, &token.with_header_member(name, value));
     }
+    // RFC 7797: the payload is not encoded, and `crit` says so.
+    let unencoded = token.header.to_string().replacen('{', r#"{"b64":false,"crit":["b64"],"#, 1);
+    token.refused("b64 and crit", &token.with_header(&unencoded));
     for header in ["[]", "null", "1", "\"\"", "{}", "{", "\u{feff}{}", "{} {}", "{\"alg\":\"ES256\"}x"] {
         token.refused(header, &token.with_header(header));
     }
@@ -210,12 +272,17 @@ fn extensions_and_types_that_are_not_understood() {
 fn forms_that_are_none() {
     let token = Victim::new();
     let good = &token.token;
+    let jwe = |header: &str| format!("{}.AAAA.AAAA.AAAA.AAAA", encode(header));
+    let deep_crit = format!("{{\"crit\":{}{},", "[".repeat(1500), "]".repeat(1500));
     for (attack, spoilt) in [
         ("JWE", format!("{good}.AAAA.AAAA")),
+        ("JWE, p2c", jwe(r#"{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647,"p2s":"AAAA"}"#)),
+        ("JWE, zip", jwe(r#"{"alg":"dir","enc":"A256GCM","zip":"DEF"}"#)),
         ("four parts", format!("{good}.")),
         ("two parts", good.rsplit_once('.').unwrap().0.to_owned()),
         ("dots", ".".repeat(7000)),
         ("deep", token.with_header(&"[".repeat(4000))),
+        ("deep and skipped", token.with_header(&token.header.to_string().replacen('{', &deep_crit, 1))),
         ("too long", format!("{good}{}", "A".repeat(8192))),
         ("plus and slash", format!("{}+/", &good[..good.len() - 2])),
         ("no token at all", "null".to_owned()),
@@ -223,14 +290,21 @@ fn forms_that_are_none() {
         token.refused(attack, &spoilt);
     }
     // API Gateway takes no header of that size: it refuses, or hangs up.
+    let long_kid = token.with_header_member("kid", json!("A".repeat(64 * 1024)));
+    for value in [long_kid, ".".repeat(1_000_000)] {
+        too_large(&value);
+    }
+    assert_eq!(token.client.get("/me", good).status, 200, "it goes on");
+}
+
+/// A request with a token that no gateway passes on.
+fn too_large(token: &str) {
     let host = e2e::local::variable("LATCHKEY_BASE_URL").strip_prefix("http://").unwrap().to_owned();
     let mut stream = TcpStream::connect(&host).unwrap();
-    let sent =
-        write!(stream, "GET /me HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\r\n", ".".repeat(1_000_000));
+    let sent = write!(stream, "GET /me HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
     let mut status = [0; 10];
     let answered = sent.and_then(|()| stream.read_exact(&mut status));
     assert!(answered.is_err() || status.starts_with(b"HTTP/1.1 4"), "{status:?}");
-    assert_eq!(token.client.get("/me", good).status, 200, "it goes on");
 }
 
 #[test]
@@ -245,7 +319,10 @@ fn claims_of_the_senders_choice() {
         ("exp", json!(u64::MAX)),
         ("iat", json!(4_000_000_000_u64)),
         ("nbf", json!("0")),
+        ("nbf", json!(null)),
+        ("nbf", json!(4_000_000_000_u64)),
         ("aud", json!(123)),
+        ("aud", json!(null)),
         ("aud", json!({})),
         ("aud", json!(["latchkey"])),
         ("iss", json!([token.claims["iss"]])),
@@ -257,18 +334,41 @@ fn claims_of_the_senders_choice() {
     ] {
         token.refused(name, &token.with_claim(name, value));
     }
+    for name in ["exp", "iat", "nbf", "aud", "iss", "sub", "jti", "sid", "epoch"] {
+        let mut claims = token.claims.clone();
+        claims.as_object_mut().unwrap().shift_remove(name);
+        token.refused(name, &token.with_claims(&claims.to_string()));
+    }
     let text = token.claims.to_string();
+    for (name, value) in token.claims.as_object().unwrap() {
+        token.refused(name, &token.with_claims(&text.replacen('{', &format!("{{\"{name}\":{value},"), 1)));
+    }
+    let not_utf_8 = [&text.as_bytes()[..text.len() - 1], b",\"\xff\":1}"].concat();
+    let not_utf_8 = format!("{}.{}.{}", token.part(0), URL_SAFE_NO_PAD.encode(not_utf_8), token.part(2));
+    token.refused("not UTF-8", &not_utf_8);
     for claims in
         [format!("[{text}]"), format!("\u{feff}{text}"), format!("{text} "), format!("{text}{text}"), "[]".to_owned()]
     {
         token.refused(&claims, &token.with_claims(&claims));
     }
+}
+
+#[test]
+fn a_refresh_token_as_an_access_token_and_the_reverse() {
+    let token = Victim::new();
     token.refused("a refresh token", &token.client.tokens(ALICE).refresh);
+    let answer = token.client.refresh(&token.token);
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_grant")), "{answer:?}");
+}
+
+/// The order of P-256 (FIPS 186-5).
+fn order() -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE").unwrap()
 }
 
 /// The order of P-256, less a number below it.
 fn negated(number: &[u8]) -> Vec<u8> {
-    let order = URL_SAFE_NO_PAD.decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE").unwrap();
+    let order = order();
     let mut borrow = 0;
     let mut result = vec![0; 32];
     for i in (0..32).rev() {
