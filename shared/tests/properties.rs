@@ -4,22 +4,25 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use serde_json::{Value, json};
+use shared::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use shared::http::bearer;
 use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::generation::generate;
 use shared::keys::ring::KeyRing;
 use shared::keys::sealing::{EncryptionContext, Sealer};
 use shared::keys::signing::{RefreshTokenKey, TokenSigner};
-use shared::keys::{KeyKind, KeyPurpose};
+use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
 use shared::password::hash::Hasher;
 use shared::token::issuer::{Issuer, Subject};
 use shared::token::refresh::{self, Unverified};
-use shared::token::verifier::{Expected, verify};
+use shared::token::verifier::{Expected, LEEWAY_SECONDS, verify};
 use shared::username::Username;
 
 const NOW: u64 = 1_800_000_000;
@@ -53,6 +56,84 @@ fn counts(value: &str) -> bool {
     bearer::token(&headers, &HashMap::new()).is_ok_and(|token| verify(token, &ISSUED.0, EXPECTED, NOW).is_ok())
 }
 
+const SHARED_KID: &str = "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH";
+const SHARED_SECRET: [u8; 32] = [9; 32];
+
+/// A ring of one secret, under which a test can sign what no issuer would.
+static SHARED: LazyLock<KeyRing> = LazyLock::new(|| {
+    let record = KeyRecord {
+        kid: SHARED_KID.to_owned(),
+        alg: "HS256".to_owned(),
+        public_jwk: None,
+        activates_at: NOW - 10,
+        retires_at: NOW + 1000,
+    };
+    let secrets = HashMap::from([(SHARED_KID.to_owned(), SecretSlice::from(SHARED_SECRET.to_vec()))]);
+    KeyRing::with_secrets(&[record], &secrets)
+});
+
+/// A token of these claims, rightly signed.
+fn sign(claims: &str) -> String {
+    let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": SHARED_KID }).to_string();
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &SHARED_SECRET), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac))
+}
+
+fn good_claims() -> Value {
+    json!({
+        "iss": EXPECTED.issuer, "sub": "sub", "aud": EXPECTED.audience, "exp": NOW + 900, "iat": NOW, "nbf": NOW,
+        "jti": "jti", "client_id": "latchkey", "sid": "sid", "username": "alice", "roles": ["user"], "epoch": 0,
+    })
+}
+
+/// Any JSON, and often a time near one that matters.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (NOW - 1000..NOW + 5000).prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(Value::from(EXPECTED.issuer)),
+        Just(Value::from(EXPECTED.audience)),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{0,4}", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// What may be left of a good set of claims with some of them replaced, if it is to count.
+fn may_count(claims: &Value) -> bool {
+    let (good, time) = (good_claims(), |name: &str| claims[name].as_u64());
+    let (Some(good), Some(claims), Some(exp), Some(iat), Some(nbf)) =
+        (good.as_object(), claims.as_object(), time("exp"), time("iat"), time("nbf"))
+    else {
+        return false;
+    };
+    claims.len() == good.len()
+        && good.iter().all(|(name, ours)| {
+            claims.get(name).is_some_and(|value| match name.as_str() {
+                "exp" | "iat" | "nbf" => true,
+                "iss" | "aud" => value == ours,
+                "roles" => value.as_array().is_some_and(|roles| roles.iter().all(Value::is_string)),
+                "epoch" => value.is_u64(),
+                _ => value.is_string(),
+            })
+        })
+        && exp > NOW
+        && iat <= NOW + LEEWAY_SECONDS
+        && nbf <= NOW + LEEWAY_SECONDS
+        && exp >= iat
+        && exp - iat <= MAX_ACCESS_TOKEN_LIFETIME_SECONDS
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -83,6 +164,51 @@ proptest! {
         for (header, claims) in [(&header, &claims), (&members, &claims), (&header, &members)] {
             let token = format!("Bearer {}.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims), signature);
             prop_assert!(!counts(&token));
+        }
+    }
+
+    #[test]
+    fn signed_claims_count_exactly_if_each_of_them_may(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), json_value()), 0..3),
+        unknown in prop::option::weighted(0.1, ("[a-z]{0,4}", json_value())),
+        missing in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+    ) {
+        let mut claims = good_claims();
+        let names: Vec<String> = claims.as_object().unwrap().keys().cloned().collect();
+        for (name, value) in changes {
+            claims[name.get(&names)] = value;
+        }
+        if let Some((name, value)) = unknown {
+            claims[name] = value;
+        }
+        if let Some(name) = missing {
+            claims.as_object_mut().unwrap().remove(name.get(&names));
+        }
+        let verified = verify(&sign(&claims.to_string()), &SHARED, EXPECTED, NOW);
+        prop_assert_eq!(verified.is_ok(), may_count(&claims), "{}: {:?}", claims, verified);
+    }
+
+    /// What the authorizer has of an event, once it is read: maps of headers and of parameters.
+    #[test]
+    fn of_an_event_only_the_one_header_yields_a_token(
+        headers in prop::collection::hash_map("(?i)authorization|cookie|[a-z-]{0,6}", "(?i)(bearer )?[a-z0-9._,-]{0,20}", 0..4),
+        query in prop::collection::hash_map("access_token|[a-z_]{0,6}", ".{0,8}", 0..2),
+    ) {
+        let (headers, query): (HashMap<String, String>, HashMap<String, String>) = (headers, query);
+        let named: Vec<&String> =
+            headers.iter().filter(|(name, _)| name.to_lowercase() == "authorization").map(|(_, value)| value).collect();
+        match bearer::token(&headers, &query) {
+            Ok(token) => {
+                prop_assert_eq!(named.len(), 1);
+                prop_assert!(!query.contains_key("access_token"));
+                prop_assert!(!token.is_empty() && !token.contains(','));
+                prop_assert_eq!(named[0].to_lowercase(), format!("bearer {}", token.to_lowercase()));
+            }
+            Err(refusal) => {
+                let whole = named.len() == 1 && !query.contains_key("access_token") && !named[0].contains(',');
+                let is_bearer = named.first().is_some_and(|value| value.len() > 7 && value.to_lowercase().starts_with("bearer "));
+                prop_assert!(!(whole && is_bearer), "{:?}", refusal);
+            }
         }
     }
 
