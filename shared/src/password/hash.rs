@@ -95,7 +95,8 @@ impl Hasher {
         }
     }
 
-    /// Whether a hash is not made as [`Hasher::hash`] makes them: of another scheme, with other parameters, or unreadable.
+    /// Whether a hash is not exactly as [`Hasher::hash`] makes them: of another scheme or version, with other parameters, with a
+    /// salt or output of another length, or unreadable.
     #[must_use]
     pub fn needs_rehash(&self, stored: &str) -> bool {
         let (Ok(StoredHash::Argon2(hash)), Ok(current)) = (StoredHash::parse(stored), current_params()) else {
@@ -103,10 +104,9 @@ impl Hasher {
         };
         hash.algorithm != Algorithm::Argon2id
             || hash.version != Version::V0x13
-            || (hash.params.m_cost(), hash.params.t_cost(), hash.params.p_cost())
-                != (current.m_cost(), current.t_cost(), current.p_cost())
-            || hash.output.len() != OUTPUT_BYTES
-            || hash.salt.len() < SALT_BYTES
+            // They have the length of the output in them.
+            || hash.params != current
+            || hash.salt.len() != SALT_BYTES
     }
 
     /// Makes sure that a hash from elsewhere is one that [`Hasher::verify`] can compute. Nothing is computed.
@@ -191,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_from_before_versions_were_written_is_of_the_first_one() {
+        // `hash_secret(b"correct horse", b"somesaltsomesalt", 1, 64, 1, 32, Type.I, version=16)` of Python's argon2-cffi.
+        let named = "$argon2i$v=16$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$pYGiorOulP17VZFOBTEaBknB/fVXauA01z5djsAJMts";
+        let hasher = Hasher::new();
+        for stored in [named.to_owned(), named.replace("$v=16", "")] {
+            assert!(hasher.verify(&password("correct horse"), &stored).unwrap(), "{stored}");
+            assert!(!hasher.verify(&password("correct horsf"), &stored).unwrap(), "{stored}");
+            assert!(hasher.needs_rehash(&stored), "{stored}");
+        }
+        assert!(!hasher.verify(&password("correct horse"), &named.replace("v=16", "v=19")).unwrap());
+    }
+
+    #[test]
     fn hashes_with_other_parameters_verify_with_one_memory() {
         let hasher = Hasher::new();
         for (memory, iterations) in [(64, 1), (1024, 3), (64, 2)] {
@@ -221,7 +234,8 @@ mod tests {
         }
     }
 
-    /// Each made elsewhere, from `correct horse battery staple`.
+    /// Each made by Python, from `correct horse battery staple`: the first three by its package `bcrypt`, the others by the
+    /// function of `hashlib` that stands beside them, with the salt `sixteen bytes!!!`.
     const FOREIGN: [(&str, &str); 7] = [
         ("bcrypt 2a, Python's bcrypt", "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q"),
         ("bcrypt 2b, Python's bcrypt", "$2b$05$17.ocqo8qtToE1km1jawSe5rbJ1guLHjzIEp0VWTgGCiALxvmm.N2"),
@@ -268,6 +282,11 @@ mod tests {
         assert!(hasher.verify(&password(&format!("{}b", "a".repeat(72))), stored).unwrap());
         assert!(!hasher.verify(&password(&"a".repeat(71)), stored).unwrap());
         assert!(!hasher.verify(&password(&format!("{}\0", "a".repeat(71))), stored).unwrap());
+        assert!(!hasher.verify(&password("\0"), stored).unwrap());
+        // The limit may lie within a character: `bcrypt.hashpw(('a' + 'é' * 36).encode()[:72], bcrypt.gensalt(4))`.
+        let stored = "$2b$04$jKMQMQd6wCVnk1iAlRJdb.WlHK3xuXf9ef5aXiS6KUYpE6DMT.ahO";
+        assert!(hasher.verify(&password(&format!("a{}", "\u{e9}".repeat(36))), stored).unwrap());
+        assert!(!hasher.verify(&password(&format!("a{}", "\u{e9}".repeat(35))), stored).unwrap());
     }
 
     #[test]
@@ -281,6 +300,12 @@ mod tests {
             current.replace("t=2", "t=3"),
             current.replace("argon2id", "argon2i"),
             current.replace("v=19", "v=16"),
+            current.replace("$v=19", ""),
+            // An output of 24 bytes, and salts of 8 and of 20.
+            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Be/rDk3EobsySwn8jVF6OTlDb6W1shFg".to_owned(),
+            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$YcJRdAHXGYvVS9oxrmGE2PWNls1pxO2wCxHyCPxEXAY".to_owned(),
+            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdHNvbWU$VaO4AF+ZuxvrU4t127yaR9VZN33W+tnJUo0mWbnECs4"
+                .to_owned(),
             "no hash".to_owned(),
         ] {
             assert!(hasher.needs_rehash(&other), "{other}");
@@ -305,17 +330,39 @@ mod tests {
             format!("$scrypt$ln=31,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=64,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=4294967295,p=4294967295${salt}${hash}"),
+            // What it mixes and what it mixes with are 256 MiB each.
+            format!("$scrypt$ln=1,r=1048576,p=2${salt}${hash}"),
+            // Within the work, not within the memory.
+            format!("$scrypt$ln=18,r=16,p=1${salt}${hash}"),
+            format!("$scrypt$ln=14,r=8,p=1,x=1${salt}${hash}"),
+            format!("$scrypt$v=1$ln=14,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=8,p=1${salt}"),
             format!("$scrypt$ln=10,r=0,p=1${salt}${hash}"),
             format!("$pbkdf2-sha256$i=0,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=4294967295,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=1000,l=64${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=2000001,l=32${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=1000,x=1${salt}${hash}"),
+            format!("$pbkdf2-sha256$v=1$i=1000${salt}${hash}"),
             format!("$pbkdf2-sha256$l=32${salt}${hash}"),
             format!("$pbkdf2-sha1$i=1000,l=32${salt}${hash}"),
             format!("$argon2id$v=19$m=262144,t=1000,p=1${salt}${hash}"),
         ] {
             assert!(Hasher::new().verify(&password("x"), &stored).is_err(), "{stored}");
             assert!(Hasher::check_importable(&stored).is_err(), "{stored}");
+        }
+    }
+
+    #[test]
+    fn the_dearest_that_is_accepted() {
+        let (salt, hash) = ("c2FsdHNhbHRzYWx0c2FsdA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        for stored in [
+            FOREIGN[0].1.replace("$05$", "$14$"),
+            format!("$scrypt$ln=17,r=8,p=4${salt}${hash}"),
+            format!("$pbkdf2-sha256$i=2000000,l=32${salt}${hash}"),
+            format!("$argon2id$v=19$m=262144,t=2,p=1${salt}${hash}"),
+        ] {
+            assert!(Hasher::check_importable(&stored).is_ok(), "{stored}");
         }
     }
 

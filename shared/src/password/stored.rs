@@ -79,7 +79,8 @@ impl StoredHash {
 fn argon2(hash: &PasswordHash) -> Result<Argon2Hash, HashError> {
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(|_| HashError::Unsupported)?;
     let version = match hash.version {
-        None => Version::V0x13,
+        // As the reference implementation reads it: versions are written since there was a second one.
+        None => Version::V0x10,
         Some(version) => Version::try_from(version).map_err(|_| HashError::Unsupported)?,
     };
     let params = Params::try_from(hash).map_err(|_| HashError::Unsupported)?;
@@ -104,12 +105,15 @@ fn bcrypt(stored: &str) -> Result<StoredHash, HashError> {
 }
 
 fn scrypt(hash: &PasswordHash) -> Result<StoredHash, HashError> {
+    has_only(hash, &["ln", "r", "p"])?;
     let number = |name: &str| hash.params.get_decimal(name).ok_or(HashError::Unsupported);
     let (log_n, r, p) = (number("ln")?, number("r")?, number("p")?);
     let log_n = u8::try_from(log_n).ok().filter(|log_n| (1..32).contains(log_n)).ok_or(HashError::Unsupported)?;
-    // 2^31 × 2^32 fits; the check of it all comes before anything is allocated.
-    let n_r = (1_u64 << log_n).saturating_mul(r.into());
-    if n_r.saturating_mul(p.into()) > MAX_SCRYPT_WORK || n_r.saturating_mul(128) > u64::from(MAX_MEMORY_KIB) * 1024 {
+    // All of it is checked before anything is allocated: p blocks to mix, and N to mix one with.
+    let (n, r_bytes) = (1_u64 << log_n, u64::from(r) * 128);
+    let work = n.saturating_mul(r.into()).saturating_mul(p.into());
+    let memory = (n + u64::from(p)).saturating_mul(r_bytes);
+    if work > MAX_SCRYPT_WORK || memory > u64::from(MAX_MEMORY_KIB) * 1024 {
         return Err(HashError::Unsupported);
     }
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Unsupported)?;
@@ -118,6 +122,7 @@ fn scrypt(hash: &PasswordHash) -> Result<StoredHash, HashError> {
 }
 
 fn pbkdf2(hash: &PasswordHash, digest: Digest) -> Result<StoredHash, HashError> {
+    has_only(hash, &["i", "l"])?;
     let iterations = hash.params.get_decimal("i").ok_or(HashError::Unsupported)?;
     let (salt, output) = salt_and_output(hash)?;
     let says_another_length =
@@ -126,6 +131,12 @@ fn pbkdf2(hash: &PasswordHash, digest: Digest) -> Result<StoredHash, HashError> 
         return Err(HashError::Unsupported);
     }
     Ok(StoredHash::Pbkdf2 { digest, iterations, salt, output })
+}
+
+/// What else stands in a hash could mean something: it would then verify nobody. Neither scheme has versions.
+fn has_only(hash: &PasswordHash, names: &[&str]) -> Result<(), HashError> {
+    let known = hash.version.is_none() && hash.params.iter().all(|(name, _)| names.contains(&name.as_str()));
+    if known { Ok(()) } else { Err(HashError::Unsupported) }
 }
 
 fn salt_and_output(hash: &PasswordHash) -> Result<(Salt, Output), HashError> {
