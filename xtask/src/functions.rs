@@ -1,21 +1,20 @@
 //! The functions, run by `cargo lambda watch`, each with exactly the environment that the template gives it.
 //!
 //! `cargo lambda watch` has one environment for all functions, so it is given none of the template's variables. It starts a
-//! function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask exec-function`, which adds them.
+//! function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask run-function`, which adds them.
 //!
-//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner also
-//! leaves the process's id behind, by which the end of a function is noticed.
+//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner starts
+//! it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It leaves the
+//! function's process id behind, by which the end is noticed.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use sam_template::Template;
@@ -30,6 +29,8 @@ const KMS_KEY_ID: &str = "LATCHKEY_KMS_KEY_ID";
 pub(crate) const SEALING_KEY: &str = "LATCHKEY_SEALING_KEY";
 /// The extension of the file with the id of a function's process.
 const PID: &str = "pid";
+/// The extension of the file that asks for another start of a function that ended.
+const RESTART: &str = "restart";
 /// How long `cargo lambda watch` may take to listen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -67,7 +68,7 @@ pub enum FunctionsError {
 pub struct Functions {
     port: u16,
     process: Supervised,
-    /// What `exec-function` says of each function.
+    /// What `run-function` says of each function.
     environments: PathBuf,
 }
 
@@ -130,11 +131,10 @@ impl Functions {
     /// One ended.
     pub fn must_run(&mut self) -> Result<(), ProcessError> {
         self.process.must_run()?;
-        let files = fs::read_dir(&self.environments).into_iter().flatten().flatten().map(|entry| entry.path());
-        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == PID)) {
-            let pid = fs::read_to_string(&file).unwrap_or_default().parse();
-            if pid.is_ok_and(|pid| !process::exists(pid)) {
-                let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        for name in self.started() {
+            // Asked first: whoever starts it again leaves the new id before the wish is gone.
+            let restarts = self.environments.join(format!("{name}.{RESTART}")).exists();
+            if !restarts && self.pid(&name).is_some_and(|pid| !process::exists(pid)) {
                 return Err(ProcessError::Ended {
                     name: format!("the function {name}"),
                     tail: process::tail(self.process.log()),
@@ -142,6 +142,34 @@ impl Functions {
             }
         }
         Ok(())
+    }
+
+    /// The functions that have been started, which each is at its first request.
+    #[must_use]
+    pub fn started(&self) -> Vec<String> {
+        let files = fs::read_dir(&self.environments).into_iter().flatten().flatten().map(|entry| entry.path());
+        let of_functions = files.filter(|file| file.extension().is_some_and(|extension| extension == PID));
+        let mut names: Vec<_> =
+            of_functions.filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
+        names.sort();
+        names
+    }
+
+    /// Ends a function that has been started, and has it started again from the binary as it is by now. A request that it
+    /// works on is lost, as by a crash.
+    ///
+    /// # Errors
+    /// The wish cannot be written.
+    pub fn restart(&self, name: &str) -> Result<(), FunctionsError> {
+        let Some(pid) = self.pid(name) else { return Ok(()) };
+        let wish = self.environments.join(format!("{name}.{RESTART}"));
+        fs::write(&wish, "").map_err(|error| FunctionsError::Environment(wish, error))?;
+        process::end(pid);
+        Ok(())
+    }
+
+    fn pid(&self, name: &str) -> Option<i32> {
+        fs::read_to_string(self.environments.join(format!("{name}.{PID}"))).ok()?.parse().ok()
     }
 }
 
@@ -156,23 +184,33 @@ pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String
     ])
 }
 
-/// Becomes a function's binary, with the function's environment.
+/// Runs a function's binary with the function's environment until it ends without a wish for another start, and says how it
+/// ended.
 ///
 /// # Errors
-/// The environment cannot be read, or the binary not be started. On success this does not return.
-pub fn exec(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result<Infallible, FunctionsError> {
+/// The environment cannot be read, or the binary not be started.
+pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result<ExitStatus, FunctionsError> {
     let name = binary.file_name().unwrap_or_default().to_string_lossy();
     let file = environments.join(format!("{name}.json"));
     let text = fs::read_to_string(&file).map_err(|error| FunctionsError::Environment(file.clone(), error))?;
     let variables: BTreeMap<String, String> =
         serde_json::from_str(&text).map_err(|error| FunctionsError::Malformed(file, error))?;
-    // The id stays when this process becomes the function. Renamed into place, so that nobody reads half a number.
-    let (new, pid) = (environments.join(format!("{name}.new")), environments.join(format!("{name}.{PID}")));
-    fs::write(&new, std::process::id().to_string())
-        .and_then(|()| fs::rename(&new, &pid))
-        .map_err(|error| FunctionsError::Environment(pid, error))?;
-    let error = Command::new(binary).args(arguments).envs(variables).exec();
-    Err(FunctionsError::Exec(binary.to_owned(), error))
+    let wish = environments.join(format!("{name}.{RESTART}"));
+    loop {
+        let failed = |error| FunctionsError::Exec(binary.to_owned(), error);
+        let mut function = Command::new(binary).args(arguments).envs(&variables).spawn().map_err(failed)?;
+        // Renamed into place, so that nobody reads half a number.
+        let (new, pid) = (environments.join(format!("{name}.new")), environments.join(format!("{name}.{PID}")));
+        fs::write(&new, function.id().to_string())
+            .and_then(|()| fs::rename(&new, &pid))
+            .map_err(|error| FunctionsError::Environment(pid, error))?;
+        // There is none at the first start.
+        let _ = fs::remove_file(&wish);
+        let status = function.wait().map_err(failed)?;
+        if !wish.exists() {
+            return Ok(status);
+        }
+    }
 }
 
 /// One file for each function, readable by this user alone: one of the variables is a key.
@@ -215,7 +253,7 @@ fn runner_variable() -> Result<String, FunctionsError> {
 /// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here, and the path of a checkout
 /// may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
 fn runner(environments: &Path) -> OsString {
-    let mut runner = OsString::from("xtask exec-function ");
+    let mut runner = OsString::from("xtask run-function ");
     runner.push(environments.strip_prefix(workspace::root()).unwrap_or(environments));
     runner
 }
@@ -238,14 +276,40 @@ mod tests {
     }
 
     #[test]
-    fn the_runner_becomes_the_function_with_its_environment_and_leaves_its_id() {
+    fn the_runner_gives_the_function_its_environment_and_leaves_its_id() {
         let directory = directory("runner");
         fs::write(directory.join("sh.json"), r#"{"GREETING":"hello, world"}"#).unwrap();
         let mut runner = Command::new(workspace::binary("xtask"));
-        runner.arg("exec-function").arg(&directory).args(["/bin/sh", "-c", "echo \"$GREETING $$ $1\"", "sh", "--flag"]);
+        runner.arg("run-function").arg(&directory).args(["/bin/sh", "-c", "echo \"$GREETING $$ $1\"", "sh", "--flag"]);
         let output = runner.output().unwrap();
         let pid = fs::read_to_string(directory.join("sh.pid")).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("hello, world {pid} --flag\n"), "{output:?}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_function_is_started_again_when_that_was_asked_for_and_only_then() {
+        let directory = directory("restart");
+        fs::write(directory.join("sh.json"), "{}").unwrap();
+        let mut runner = command(workspace::binary("xtask"));
+        runner.arg("run-function").arg(&directory).args(["/bin/sh", "-c", "echo started; exec sleep 300"]);
+        let log = directory.join("functions.log");
+        let process = Supervised::start("watch", runner, &log).unwrap();
+        let mut functions = Functions { port: 0, process, environments: directory.clone() };
+        for starts in 1..=2 {
+            let logged = || fs::read_to_string(&log).unwrap_or_default().matches("started").count();
+            functions.process.wait_until(PATIENCE, || logged() == starts).unwrap();
+            functions.must_run().unwrap();
+            assert_eq!(functions.started(), ["sh"]);
+            if starts == 1 {
+                functions.restart("sh").unwrap();
+            }
+        }
+        process::end(functions.pid("sh").unwrap());
+        let ended =
+            (0..100).any(|_| process::pause(Duration::from_millis(50)).is_err() || functions.must_run().is_err());
+        assert!(ended);
+        drop(functions);
         fs::remove_dir_all(directory).unwrap();
     }
 

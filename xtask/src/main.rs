@@ -33,9 +33,9 @@ enum Command {
     },
     /// Format, lints, documentation, licences, unused dependencies, template
     Check,
-    /// Start a function's binary with the environment that the template gives it
+    /// Run a function's binary with the environment that the template gives it
     #[command(hide = true)]
-    ExecFunction {
+    RunFunction {
         /// Where the environments are
         environments: PathBuf,
         /// The binary
@@ -62,8 +62,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Up(options) => up::run(&options)?,
         Command::Test { arguments } => return Ok(test::run(&arguments)?),
         Command::Check => check::run()?,
-        Command::ExecFunction { environments, binary, arguments } => {
-            match functions::exec(&environments, &binary, &arguments)? {}
+        Command::RunFunction { environments, binary, arguments } => {
+            let status = functions::run(&environments, &binary, &arguments)?;
+            return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -341,6 +341,12 @@ pub fn exists(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None).is_ok()
 }
 
+/// Asks a process to end.
+pub fn end(pid: i32) {
+    // It may have ended already, which is all that is wanted.
+    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+}
+
 /// Every process whose environment has the mark, zombies aside.
 fn marked(mark: &str) -> BTreeSet<Pid> {
     let prefix = format!("{MARK}=");

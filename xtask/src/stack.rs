@@ -162,6 +162,12 @@ impl Stack {
         self.functions.log()
     }
 
+    /// The functions.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
     /// The log of requests.
     #[must_use]
     pub fn gateway_log(&self) -> &Path {
