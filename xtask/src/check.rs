@@ -41,7 +41,7 @@ enum Finding {
 
 type Check = fn() -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 11] = [
     ("format", format),
     ("lints", lints),
     ("every function by itself, as SAM builds it", functions_alone),
@@ -50,6 +50,7 @@ const CHECKS: [(&str, Check); 10] = [
     ("unused dependencies", unused_dependencies),
     ("template, linted", template_lint),
     ("template, as SAM reads it", template_validation),
+    ("docs/openapi.yaml, linted", openapi_lint),
     ("no AWS SDK in `protected`", no_sdk_in_protected),
     ("known vulnerabilities of dependencies", advisories),
 ];
@@ -125,6 +126,15 @@ fn template_lint() -> Result<(), Finding> {
 
 fn template_validation() -> Result<(), Finding> {
     sam(&["validate"])
+}
+
+fn openapi_lint() -> Result<(), Finding> {
+    let redocly = install::redocly()?;
+    let mut lint = at_root(Path::new("node"));
+    lint.arg(redocly).args(["lint", "--config=e2e/openapi/redocly.yaml", "docs/openapi.yaml"]);
+    // Nothing is to be reported to anybody, and nobody is to be asked for a newer version.
+    lint.envs([("REDOCLY_TELEMETRY", "off"), ("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")]);
+    Ok(process::run("redocly lint docs/openapi.yaml", lint)?)
 }
 
 /// The promise that `protected` links no AWS SDK, held against its dependency tree.

@@ -51,6 +51,10 @@ const PYJWT: PythonTool = PythonTool {
     with: &["cryptography==50.0.2"],
 };
 
+/// What makes requests from docs/openapi.yaml, for tests.
+const SCHEMATHESIS: PythonTool =
+    PythonTool { package: "schemathesis", program: "schemathesis", version: "4.32.5", minimum: &[4], with: &[] };
+
 /// DynamoDB Local 1.25.1, as an npm package carries it.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
 const DYNAMODB_LOCAL_VERSION: &str = "2.9.30";
@@ -58,8 +62,22 @@ const DYNAMODB_LOCAL_VERSION: &str = "2.9.30";
 const DYNAMODB_LOCAL_SHA512: &str =
     "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
 
-/// The oldest Node.js that the OAuth client of the tests runs on.
-const NODE_MINIMUM: &[u32] = &[20];
+/// The libraries that `e2e/tests/oauth.rs` and `interop.rs` run.
+const OAUTH_CLIENT: NodePackages = NodePackages {
+    directory: "oauth-client",
+    what: "the OAuth client of the tests",
+    minimum: &[20],
+    node: "Node.js 20",
+    remedy: "install Node.js 20 or newer with npm",
+};
+/// What lints docs/openapi.yaml.
+const REDOCLY: NodePackages = NodePackages {
+    directory: "openapi",
+    what: "the linter of docs/openapi.yaml",
+    minimum: &[20, 19],
+    node: "Node.js 20.19",
+    remedy: "install Node.js 20.19 or newer with npm",
+};
 
 /// A file that is written last: what is beside it is whole.
 const COMPLETE: &str = ".complete";
@@ -148,6 +166,20 @@ struct PythonTool {
     with: &'static [&'static str],
 }
 
+/// Packages that a lock file below `e2e` names.
+struct NodePackages {
+    /// Where the lock file is, below `e2e`.
+    directory: &'static str,
+    /// What they are, for people.
+    what: &'static str,
+    /// The oldest Node.js they run on.
+    minimum: &'static [u32],
+    /// The same for people.
+    node: &'static str,
+    /// How to get it.
+    remedy: &'static str,
+}
+
 /// What running needs.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -207,6 +239,71 @@ pub fn moto_server() -> Result<PathBuf, InstallError> {
 /// It cannot be installed.
 pub fn pyjwt() -> Result<PathBuf, InstallError> {
     PYJWT.installed()
+}
+
+/// `schemathesis`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn schemathesis() -> Result<PathBuf, InstallError> {
+    SCHEMATHESIS.installed()
+}
+
+/// The directory whose `node_modules` has what the OAuth client of the tests is made of.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn oauth_client() -> Result<PathBuf, InstallError> {
+    OAUTH_CLIENT.installed()
+}
+
+/// The Redocly CLI, which Node.js runs.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn redocly() -> Result<PathBuf, InstallError> {
+    Ok(REDOCLY.installed()?.join("node_modules/@redocly/cli/bin/cli.js"))
+}
+
+impl NodePackages {
+    /// The directory with the `node_modules`. npm checks the packages against the hashes in the lock file.
+    fn installed(&self) -> Result<PathBuf, InstallError> {
+        // Unlike DynamoDB Local, they need Node.js also when they are installed.
+        if version_of(Path::new("node"), &["--version"]).is_none_or(|version| version.as_slice() < self.minimum) {
+            return Err(InstallError::Missing { program: self.node, remedy: self.remedy });
+        }
+        let source = workspace::root().join("e2e").join(self.directory);
+        let lock_file = source.join("package-lock.json");
+        let locked = fs::read(&lock_file).map_err(|error| InstallError::Io(lock_file.clone(), error))?;
+        // Another lock file is another installation.
+        let directory = tools().join(format!("{}-{}", self.directory, short_hash(&locked)));
+        if is_complete(&directory) {
+            return Ok(directory);
+        }
+        let step = progress::step(&format!("installing {}", self.what));
+        if version_of(Path::new("npm"), &["--version"]).is_none() {
+            return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
+        }
+        let _lock = Lock::wait_for(&tools())?;
+        // Whoever was waited for may have installed it.
+        if is_complete(&directory) {
+            step.done();
+            return Ok(directory);
+        }
+        remove(&directory)?;
+        fs::create_dir_all(&directory).map_err(|error| InstallError::Io(directory.clone(), error))?;
+        for name in ["package.json", "package-lock.json"] {
+            let copy = directory.join(name);
+            fs::copy(source.join(name), &copy).map_err(|error| InstallError::Io(copy, error))?;
+        }
+        let mut npm = command("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&directory);
+        let log = workspace::local().join("logs").join(format!("install-{}-npm.log", self.directory));
+        run_logged("npm ci", npm, &log).map_err(|source| InstallError::InstallLocked { lock_file, source })?;
+        complete(&directory)?;
+        step.done();
+        Ok(directory)
+    }
 }
 
 impl PythonTool {
@@ -324,49 +421,6 @@ fn dynamodb_local() -> Result<PathBuf, InstallError> {
     complete(&directory)?;
     step.done();
     Ok(emulator)
-}
-
-/// The directory whose `node_modules` has what the OAuth client of the tests is made of. npm checks the packages against the
-/// hashes in the lock file.
-///
-/// # Errors
-/// It cannot be installed.
-pub fn oauth_client() -> Result<PathBuf, InstallError> {
-    // Unlike DynamoDB Local, it needs Node.js also when it is installed.
-    if version_of(Path::new("node"), &["--version"]).is_none_or(|version| version.as_slice() < NODE_MINIMUM) {
-        return Err(InstallError::Missing { program: "Node.js 20", remedy: "install Node.js 20 or newer with npm" });
-    }
-    let source = workspace::root().join("e2e/oauth-client");
-    let lock_file = source.join("package-lock.json");
-    let locked = fs::read(&lock_file).map_err(|error| InstallError::Io(lock_file.clone(), error))?;
-    // Another lock file is another installation.
-    let directory = tools().join(format!("oauth-client-{}", short_hash(&locked)));
-    if is_complete(&directory) {
-        return Ok(directory);
-    }
-    let step = progress::step("installing the OAuth client of the tests");
-    if version_of(Path::new("npm"), &["--version"]).is_none() {
-        return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
-    }
-    let _lock = Lock::wait_for(&tools())?;
-    // Whoever was waited for may have installed it.
-    if is_complete(&directory) {
-        step.done();
-        return Ok(directory);
-    }
-    remove(&directory)?;
-    fs::create_dir_all(&directory).map_err(|error| InstallError::Io(directory.clone(), error))?;
-    for name in ["package.json", "package-lock.json"] {
-        let copy = directory.join(name);
-        fs::copy(source.join(name), &copy).map_err(|error| InstallError::Io(copy, error))?;
-    }
-    let mut npm = command("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&directory);
-    run_logged("npm ci", npm, &workspace::local().join("logs/install-oauth-client-npm.log"))
-        .map_err(|source| InstallError::InstallLocked { lock_file, source })?;
-    complete(&directory)?;
-    step.done();
-    Ok(directory)
 }
 
 /// Enough of a hash to tell the versions of a file apart.
