@@ -51,9 +51,14 @@ const PYJWT: PythonTool = PythonTool {
     with: &["cryptography==50.0.2"],
 };
 
-/// What makes requests from docs/openapi.yaml, for tests.
-const SCHEMATHESIS: PythonTool =
-    PythonTool { package: "schemathesis", program: "schemathesis", version: "4.32.5", minimum: &[4], with: &[] };
+/// What makes requests from docs/openapi.yaml, for tests. Hypothesis makes the same ones of a seed in one version alone.
+const SCHEMATHESIS: PythonTool = PythonTool {
+    package: "schemathesis",
+    program: "schemathesis",
+    version: "4.32.5",
+    minimum: &[4],
+    with: &["hypothesis==6.170.15"],
+};
 
 /// DynamoDB Local 1.25.1, as an npm package carries it.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator";
