@@ -137,6 +137,12 @@ mod tests {
         {
             assert!(Unverified::parse(text).is_none(), "{text}");
         }
-        assert!(Unverified::parse(&format!("1.k.s.7.{}", "A".repeat(1000))).is_none());
+    }
+
+    #[test]
+    fn the_longest_text_that_is_parsed_has_128_bytes() {
+        let of_length = |length: usize| format!("1.kid.{}.7.AAAA", "s".repeat(length - "1.kid..7.AAAA".len()));
+        assert_eq!(Unverified::parse(&of_length(128)).map(|token| token.kid().to_owned()).as_deref(), Some("kid"));
+        assert!(Unverified::parse(&of_length(129)).is_none());
     }
 }

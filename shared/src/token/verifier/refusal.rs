@@ -146,6 +146,35 @@ impl fmt::Display for Check {
 }
 
 impl Refusal {
+    /// All of them, in the order of their checks.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 24] = [
+        Self::NoAuthorization,
+        Self::SeveralAuthorizations,
+        Self::NotBearer,
+        Self::TooLong,
+        Self::ForbiddenCharacter,
+        Self::NotThreeParts,
+        Self::MalformedHeader,
+        Self::ForbiddenHeaderParameter,
+        Self::WrongType,
+        Self::MalformedKid,
+        Self::UnknownKid,
+        Self::RetiredKey,
+        Self::WrongAlgorithm,
+        Self::WrongSignature,
+        Self::MalformedClaims,
+        Self::WrongIssuer,
+        Self::WrongAudience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::IssuedInTheFuture,
+        Self::LifetimeOutOfPolicy,
+        Self::RevokedToken,
+        Self::RevokedSession,
+        Self::RevokedEpoch,
+    ];
+
     /// The name in logs and metrics. It is stable.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -194,5 +223,37 @@ impl Refusal {
             Self::Expired | Self::NotYetValid | Self::IssuedInTheFuture | Self::LifetimeOutOfPolicy => Check::Time,
             Self::RevokedToken | Self::RevokedSession | Self::RevokedEpoch => Check::Revocation,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `WrongType` as `wrong_type`.
+    fn snake_case(name: &str) -> String {
+        name.chars().fold(String::new(), |text, character| {
+            let separator = if character.is_uppercase() && !text.is_empty() { "_" } else { "" };
+            text + separator + &character.to_lowercase().to_string()
+        })
+    }
+
+    #[test]
+    fn a_reason_is_the_name_of_its_refusal() {
+        for refusal in Refusal::ALL {
+            assert_eq!(refusal.reason(), snake_case(&format!("{refusal:?}")));
+        }
+    }
+
+    #[test]
+    fn a_check_is_shown_by_its_name() {
+        for check in Check::ALL {
+            assert_eq!(check.to_string(), snake_case(&format!("{check:?}")));
+        }
+    }
+
+    #[test]
+    fn refusals_are_listed_in_the_order_of_their_checks() {
+        assert!(Refusal::ALL.is_sorted_by_key(|refusal| refusal.check()));
     }
 }
