@@ -86,6 +86,11 @@ impl Functions {
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
+        // What an earlier run left speaks of other processes.
+        if environments.exists() {
+            fs::remove_dir_all(&environments)
+                .map_err(|error| FunctionsError::Environment(environments.clone(), error))?;
+        }
         write_environments(template, sealing_key, &environments)?;
         let runner_program = workspace::binary("xtask");
         let port = match port.filter(|port| port::must_be_free(*port).is_ok()) {
@@ -168,6 +173,19 @@ impl Functions {
         Ok(())
     }
 
+    /// Gives the functions the environments of a template that has changed, and starts those again that run with another.
+    /// Their names are returned.
+    ///
+    /// # Errors
+    /// An environment cannot be read from the template or written.
+    pub fn reconfigure(&self, template: &Template, sealing_key: &str) -> Result<Vec<String>, FunctionsError> {
+        let changed = write_environments(template, sealing_key, &self.environments)?;
+        let started = self.started();
+        let restarted: Vec<_> = changed.into_iter().filter(|name| started.contains(name)).collect();
+        restarted.iter().try_for_each(|name| self.restart(name))?;
+        Ok(restarted)
+    }
+
     fn pid(&self, name: &str) -> Option<i32> {
         fs::read_to_string(self.environments.join(format!("{name}.{PID}"))).ok()?.parse().ok()
     }
@@ -213,20 +231,18 @@ pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result
     }
 }
 
-/// One file for each function, readable by this user alone: one of the variables is a key.
+/// One file for each function, readable by this user alone: one of the variables is a key. The names of the functions are
+/// returned whose file was not there or was another.
 ///
 /// There is no KMS on this machine. A function that the template gives a KMS key is given `sealing_key` instead, and no other
 /// is: what may open private keys is the same as in AWS.
-fn write_environments(template: &Template, sealing_key: &str, directory: &Path) -> Result<(), FunctionsError> {
+fn write_environments(template: &Template, sealing_key: &str, directory: &Path) -> Result<Vec<String>, FunctionsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| FunctionsError::Environment(path, error)
     };
-    // What an earlier run left speaks of other processes.
-    if directory.exists() {
-        fs::remove_dir_all(directory).map_err(failed(directory))?;
-    }
     fs::create_dir_all(directory).map_err(failed(directory))?;
+    let mut changed = Vec::new();
     for function in template.functions()? {
         let mut variables = template.environment(&function.logical_id)?;
         if variables.remove(KMS_KEY_ID).is_some_and(|id| !id.is_empty()) {
@@ -234,12 +250,16 @@ fn write_environments(template: &Template, sealing_key: &str, directory: &Path) 
         }
         let file = directory.join(format!("{}.json", function.binary));
         let text = serde_json::json!(variables).to_string();
+        if fs::read_to_string(&file).is_ok_and(|before| before == text) {
+            continue;
+        }
         let mut options = fs::OpenOptions::new();
         let mut output =
             options.write(true).create(true).truncate(true).mode(0o600).open(&file).map_err(failed(&file))?;
         output.write_all(text.as_bytes()).map_err(failed(&file))?;
+        changed.push(function.binary);
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// The variable by which Cargo is told a runner, for what this machine builds for.

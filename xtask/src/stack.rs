@@ -93,6 +93,7 @@ pub struct Stack {
     gateway: Gateway,
     functions: Functions,
     dynamodb: DynamoDbLocal,
+    options: Options,
     command_environment: BTreeMap<String, String>,
 }
 
@@ -131,7 +132,7 @@ impl Stack {
         let gateway = Gateway::start(&options.name, &functions.invoke_url(), port, directory)?;
         step.done();
 
-        let mut stack = Self { gateway, functions, dynamodb, command_environment };
+        let mut stack = Self { gateway, functions, dynamodb, options: options.clone(), command_environment };
         let step = progress::step("logging in as alice");
         stack.log_in()?;
         step.done();
@@ -183,6 +184,18 @@ impl Stack {
     #[must_use]
     pub fn command_environment(&self) -> &BTreeMap<String, String> {
         &self.command_environment
+    }
+
+    /// Makes the tables that a changed template has more, and gives the functions the environment that it says. The gateway
+    /// reads the template by itself. The names of the functions that are started again are returned.
+    ///
+    /// # Errors
+    /// The template cannot be used; nothing has changed then.
+    pub fn reload_template(&mut self) -> Result<Vec<String>, StackError> {
+        let template = template(&self.options.name, &self.options.parameters)?;
+        let sealing_key = sealing_key(&self.options.directory)?;
+        tables::create(&self.dynamodb.endpoint(), &template)?;
+        Ok(self.functions.reconfigure(&template, &sealing_key)?)
     }
 
     /// Makes sure that every part still runs.

@@ -14,6 +14,7 @@ use crate::install::{InstallError, Tools};
 use crate::lock::{Lock, LockError};
 use crate::port::{self, PortError};
 use crate::process::{self, ProcessError};
+use crate::reload::Reload;
 use crate::stack::{self, Stack, StackError};
 use crate::{progress, workspace};
 
@@ -29,6 +30,9 @@ pub struct Options {
     /// Begin with empty tables and new keys
     #[arg(long)]
     fresh: bool,
+    /// Open the page in a browser
+    #[arg(long)]
+    open: bool,
 }
 
 /// `up` failed.
@@ -90,9 +94,15 @@ pub fn run(options: &Options) -> Result<(), UpError> {
     let environment = directory.join("latchkey.env");
     write_environment(&stack, &environment).map_err(|error| UpError::Environment(environment.clone(), error))?;
     announce(&stack, &tools, &environment, started.elapsed());
+    if options.open
+        && let Err(error) = open::that_detached(stack.base_url())
+    {
+        progress::warn(&format!("No browser could be started ({error}): open {} yourself.", stack.base_url()));
+    }
+    let mut reload = Reload::from_now();
     loop {
         stack.must_run().map_err(UpError::PartEnded)?;
-        if process::pause(Duration::from_millis(200)).is_err() {
+        if process::pause(Duration::from_millis(200)).and_then(|()| reload.look(&mut stack)).is_err() {
             let step = progress::step("stopping");
             drop(stack);
             step.done();
@@ -138,13 +148,14 @@ Try it:
   curl -i {url}/protected-resource -H \"Authorization: Bearer $TOKEN\"
   curl -i -X POST {url}/logout -H \"Authorization: Bearer $TOKEN\"
 
+Page    {url}/
 Keys    {url}/.well-known/jwks.json
 Users   . {} && {} user add NAME
 Events  {cargo_lambda} lambda invoke login --data-file events/login-ok.json --invoke-address 127.0.0.1 --invoke-port {}
 Logs    {}  (functions)
         {}  (requests)
 
-Ctrl-C ends it.",
+A change of a function's source or of template.yaml comes into use by itself. Ctrl-C ends it.",
         in_checkout(environment),
         in_checkout(&workspace::binary("latchkey")),
         stack.invoke_port(),

@@ -1,0 +1,107 @@
+//! New code and new settings while `up` runs.
+//!
+//! The functions' sources are built again, and the functions whose binary became another are started again. The gateway
+//! reads a changed template by itself; here the functions are given what it says of their environment. What cannot be built
+//! or read changes nothing: what ran before goes on.
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+use std::{fs, io};
+
+use crate::functions::FunctionsError;
+use crate::process::{self, ProcessError};
+use crate::stack::Stack;
+use crate::watched::Watched;
+use crate::{progress, workspace};
+
+/// What the functions are made of.
+const SOURCES: [&str; 5] = ["Cargo.lock", "Cargo.toml", "functions", "shared", "web"];
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Reload {
+    sources: Watched,
+    template: Watched,
+}
+
+impl Reload {
+    /// What is there now is what runs.
+    #[must_use]
+    pub fn from_now() -> Self {
+        let sources = SOURCES.map(|name| workspace::root().join(name)).to_vec();
+        Self { sources: Watched::new(sources), template: Watched::new(vec![workspace::template()]) }
+    }
+
+    /// Looks for changes, has them come into use, and says so in one line each.
+    ///
+    /// # Errors
+    /// This program was asked to stop while it built.
+    pub fn look(&mut self, stack: &mut Stack) -> Result<(), ProcessError> {
+        if let Some(file) = self.sources.changed().first() {
+            let file = in_checkout(file);
+            match build_and_restart(stack) {
+                Ok(line) => progress::say(&format!("{file} changed: {line}")),
+                Err(ReloadError::Process(ProcessError::Failed { .. })) => {
+                    progress::warn(&format!("{file} changed: it does not build, so what ran before goes on"));
+                }
+                Err(ReloadError::Process(ProcessError::Interrupted)) => return Err(ProcessError::Interrupted),
+                Err(error) => progress::failure(&error),
+            }
+        }
+        if !self.template.changed().is_empty() {
+            match stack.reload_template() {
+                Ok(restarted) if restarted.is_empty() => {
+                    progress::say("template.yaml changed: the routes are read again");
+                }
+                Ok(restarted) => progress::say(&format!(
+                    "template.yaml changed: the routes are read again, and {} started again with other settings",
+                    restarted.join(", ")
+                )),
+                Err(error) => progress::failure(&error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// New binaries could not come into use.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    /// The build.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The functions.
+    #[error(transparent)]
+    Functions(#[from] FunctionsError),
+}
+
+fn build_and_restart(stack: &Stack) -> Result<String, ReloadError> {
+    let started = Instant::now();
+    let functions = stack.functions();
+    let before: Vec<_> = functions.started().into_iter().map(|name| (built_at(&name).ok(), name)).collect();
+    let mut cargo = process::command("cargo");
+    // What `up` itself is made of stays as it is: it runs.
+    cargo.args(["build", "--quiet", "--workspace", "--exclude", "xtask"]).current_dir(workspace::root());
+    process::run("cargo build", cargo)?;
+    let mut restarted = Vec::new();
+    for (time, name) in before {
+        if built_at(&name).ok() != time {
+            functions.restart(&name)?;
+            restarted.push(name);
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(if restarted.is_empty() {
+        format!("built in {seconds:.1} s, and no function that runs has become another")
+    } else {
+        format!("built in {seconds:.1} s, and started again: {}", restarted.join(", "))
+    })
+}
+
+fn built_at(binary: &str) -> io::Result<SystemTime> {
+    fs::metadata(workspace::binary(binary))?.modified()
+}
+
+fn in_checkout(file: &Path) -> String {
+    file.strip_prefix(workspace::root()).unwrap_or(file).display().to_string()
+}
