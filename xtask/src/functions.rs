@@ -210,11 +210,12 @@ pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String
 pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result<ExitStatus, FunctionsError> {
     let name = binary.file_name().unwrap_or_default().to_string_lossy();
     let file = environments.join(format!("{name}.json"));
-    let text = fs::read_to_string(&file).map_err(|error| FunctionsError::Environment(file.clone(), error))?;
-    let variables: BTreeMap<String, String> =
-        serde_json::from_str(&text).map_err(|error| FunctionsError::Malformed(file, error))?;
     let wish = environments.join(format!("{name}.{RESTART}"));
     loop {
+        // At each start: the template may have changed.
+        let text = fs::read_to_string(&file).map_err(|error| FunctionsError::Environment(file.clone(), error))?;
+        let variables: BTreeMap<String, String> =
+            serde_json::from_str(&text).map_err(|error| FunctionsError::Malformed(file.clone(), error))?;
         let failed = |error| FunctionsError::Exec(binary.to_owned(), error);
         let mut function = Command::new(binary).args(arguments).envs(&variables).spawn().map_err(failed)?;
         // Renamed into place, so that nobody reads half a number.
@@ -308,11 +309,12 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_started_again_when_that_was_asked_for_and_only_then() {
+    fn a_function_is_started_again_when_asked_for_with_the_environment_of_that_moment() {
         let directory = directory("restart");
-        fs::write(directory.join("sh.json"), "{}").unwrap();
+        let set = |value| fs::write(directory.join("sh.json"), format!(r#"{{"SETTING":"{value}"}}"#)).unwrap();
+        set(1);
         let mut runner = command(workspace::binary("xtask"));
-        runner.arg("run-function").arg(&directory).args(["/bin/sh", "-c", "echo started; exec sleep 300"]);
+        runner.arg("run-function").arg(&directory).args(["/bin/sh", "-c", "echo started $SETTING; exec sleep 300"]);
         let log = directory.join("functions.log");
         let process = Supervised::start("watch", runner, &log).unwrap();
         let mut functions = Functions { port: 0, process, environments: directory.clone() };
@@ -321,7 +323,9 @@ mod tests {
             functions.process.wait_until(PATIENCE, || logged() == starts).unwrap();
             functions.must_run().unwrap();
             assert_eq!(functions.started(), ["sh"]);
+            assert!(fs::read_to_string(&log).unwrap().ends_with(&format!("started {starts}\n")));
             if starts == 1 {
+                set(2);
                 functions.restart("sh").unwrap();
             }
         }

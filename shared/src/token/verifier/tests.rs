@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use base64::engine::general_purpose::STANDARD;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::*;
@@ -12,6 +12,7 @@ use crate::keys::generation::generate;
 use crate::keys::sealing::{EncryptionContext, Sealer};
 use crate::keys::signing::TokenSigner;
 use crate::keys::{KeyKind, KeyPurpose, KeyRecord};
+use crate::token::issuer::{Issuer, Subject};
 
 const NOW: EpochSeconds = 1_800_000_000;
 const RETIRES_AT: EpochSeconds = NOW + 10_000;
@@ -111,6 +112,32 @@ fn refusal_of_token(token: &str) -> Option<Refusal> {
 fn a_good_token_gives_its_claims() {
     let verified = verify_at(&sign(&header(), &claims()), NOW).unwrap();
     assert_eq!(serde_json::to_value(verified).unwrap(), claims());
+}
+
+#[test]
+fn an_issued_token_gives_the_claims_of_its_subject() {
+    let issuer = Issuer { audience: "latchkey".to_owned(), lifetime_seconds: 900 };
+    let roles = ["user".to_owned()];
+    let subject = Subject { sub: "s", username: "alice", roles: &roles, epoch: 3, sid: "i" };
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    let token = issuer.issue(&KEY.signer, EXPECTED.issuer, subject, NOW, &random).unwrap();
+    let claims = verify_at(token.expose_secret(), NOW).unwrap();
+    let expected = AccessTokenClaims {
+        iss: EXPECTED.issuer.to_owned(),
+        sub: "s".to_owned(),
+        aud: "latchkey".to_owned(),
+        exp: NOW + 900,
+        iat: NOW,
+        nbf: NOW,
+        // Another for each token.
+        jti: claims.jti.clone(),
+        client_id: "latchkey".to_owned(),
+        sid: "i".to_owned(),
+        username: "alice".to_owned(),
+        roles: roles.to_vec(),
+        epoch: 3,
+    };
+    assert_eq!(claims, expected);
 }
 
 #[test]
