@@ -55,6 +55,19 @@ fn every_line_is_json_and_none_has_a_secret() {
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
+    let (metrics, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(|line| line.get("_aws").is_some());
+    for (name, dimension, value) in [
+        ("Logins", "Outcome", "succeeded"),
+        ("Logins", "Outcome", "refused"),
+        ("Authorizations", "Outcome", "allowed"),
+        ("RefusedAuthorizations", "Reason", "revoked_session"),
+        ("Latency", "Operation", "login"),
+    ] {
+        let is_there = metrics.iter().any(|line| {
+            line["Service"] == "e2e" && line[dimension] == value && (line[name].is_number() || line[name].is_array())
+        });
+        assert!(is_there, "no {name} with {dimension}={value}");
+    }
     for line in &objects {
         for field in ["timestamp", "level", "event", "outcome"] {
             assert!(line[field].is_string(), "{field} is missing: {line}");

@@ -3,23 +3,26 @@
 //! Each request writes one line when it is answered, with `event`, `outcome` and `request_id`. What is never logged:
 //! tokens, passwords, hashes, keys, bodies, headers. Errors are logged once, with their chain.
 
+mod line;
+#[cfg(feature = "store")]
+mod metrics;
+
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::panic;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
 use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Span, Subscriber};
+use tracing::{Level, Span};
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, FormattedFields, Layer};
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+
+use line::FlatJson;
 
 /// Starts logging to standard output. `function` is the name of the function's crate. The level is what Lambda's
 /// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too.
@@ -38,9 +41,15 @@ pub fn init(function: &'static str) {
         .with_default(LevelFilter::OFF)
         .with_targets([("shared", level), (function, level), ("lambda_runtime", Level::ERROR)])
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
-    let subscriber = tracing_subscriber::registry()
-        .with(Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new()).event_format(FlatJson))
-        .with(targets);
+    let lines = Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new());
+    let subscriber = tracing_subscriber::registry().with(lines.event_format(FlatJson).with_filter(targets));
+    // Whatever the level of the log: what is measured does not depend on it.
+    #[cfg(feature = "store")]
+    let subscriber = subscriber.with(metrics::Metrics::from_env().map(|metrics| {
+        let lines = Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new());
+        let targets = Targets::new().with_targets([("shared", Level::INFO), (function, Level::INFO)]);
+        lines.event_format(metrics).with_filter(targets)
+    }));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return;
     }
@@ -104,38 +113,4 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Writes an event and the fields of the spans around it as one flat object. An inner field wins over an outer one.
-struct FlatJson;
-
-impl<S> FormatEvent<S, JsonFields> for FlatJson
-where
-    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = Map::new();
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        line.insert("timestamp".to_owned(), timestamp.into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>()
-                && let Ok(Value::Object(fields)) = serde_json::from_str(&fields.fields)
-            {
-                line.extend(fields);
-            }
-        }
-        let mut fields = String::new();
-        JsonFields::new().format_fields(Writer::new(&mut fields), event)?;
-        if let Ok(Value::Object(fields)) = serde_json::from_str(&fields) {
-            line.extend(fields);
-        }
-        writeln!(writer, "{}", Value::Object(line))
-    }
 }
