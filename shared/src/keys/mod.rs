@@ -140,9 +140,9 @@ pub struct KeyRecord {
     pub alg: String,
     /// The public key as a JWK (RFC 7517) in JSON; none for an HMAC key.
     pub public_jwk: Option<String>,
-    /// From when on it may sign.
+    /// From when on it may sign. Epoch seconds.
     pub activates_at: EpochSeconds,
-    /// When it stops to sign.
+    /// When it stops to sign; it verifies for as long as its last token can live. Epoch seconds.
     pub retires_at: EpochSeconds,
 }
 

@@ -44,7 +44,7 @@ pub enum Next {
     Nothing,
     /// There is no key that signs: the first one, or the first after all were withdrawn.
     First,
-    /// A successor, from this moment on.
+    /// A successor, from this moment on. Epoch seconds.
     Successor {
         /// When it takes over.
         activates_at: EpochSeconds,

@@ -35,9 +35,9 @@ pub struct AccessTokenClaims {
     pub sid: String,
     /// The user's name, for people.
     pub username: String,
-    /// What the user could do when it was issued.
+    /// What the user could do when it was issued (RFC 9068 §2.2.3.1).
     pub roles: Vec<String>,
-    /// The user's epoch when it was issued. A token of an earlier epoch than the user's is dead.
+    /// The user's epoch when it was issued, a count from 0. A token of an earlier epoch than the user's is dead.
     pub epoch: u64,
 }
 
