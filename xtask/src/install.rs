@@ -83,6 +83,14 @@ const REDOCLY: NodePackages = NodePackages {
     node: "Node.js 20.19",
     remedy: "install Node.js 20.19 or newer with npm",
 };
+/// A browser, and what drives it.
+const BROWSER: NodePackages = NodePackages {
+    directory: "browser",
+    what: "the browser of the tests",
+    minimum: &[20, 11],
+    node: "Node.js 20.11",
+    remedy: "install Node.js 20.11 or newer with npm",
+};
 
 /// A file that is written last: what is beside it is whole.
 const COMPLETE: &str = ".complete";
@@ -260,6 +268,14 @@ pub fn schemathesis() -> Result<PathBuf, InstallError> {
 /// It cannot be installed.
 pub fn oauth_client() -> Result<PathBuf, InstallError> {
     OAUTH_CLIENT.installed()
+}
+
+/// The directory whose `node_modules` has a browser and what drives it.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn browser() -> Result<PathBuf, InstallError> {
+    BROWSER.installed()
 }
 
 /// The Redocly CLI, which Node.js runs.

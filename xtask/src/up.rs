@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             invoke_port: Some(INVOKE_PORT),
             storage: Storage::Disk(directory.join("dynamodb")),
             directory: directory.clone(),
-            parameters: BTreeMap::new(),
+            parameters: development_parameters(),
         },
     )?;
     let environment = directory.join("latchkey.env");
@@ -109,6 +109,13 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             return Ok(());
         }
     }
+}
+
+/// What is other than in a deployment: every page may call the API, also one that was opened from a file (`Origin: null`). No
+/// cookie is involved, so that gives a page nothing it could not do from a server of its own.
+#[must_use]
+pub fn development_parameters() -> BTreeMap<String, String> {
+    BTreeMap::from([("AllowedOrigins".to_owned(), "*".to_owned())])
 }
 
 /// Builds every binary at once, with the features that `cargo lambda watch` will ask for, so that it has nothing to build.

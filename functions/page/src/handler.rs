@@ -1,0 +1,122 @@
+//! Request in, file out.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use lambda_http::{Body, Request, RequestExt as _};
+use shared::http::error::ApiError;
+use shared::http::request::route_key;
+use shared::http::response;
+
+use crate::files::{self, File};
+
+/// The page loads its own files, talks to its own origin, and does nothing else: no inline script, no foreign frame around it,
+/// no form that goes somewhere, no text that becomes a script. The icon is a `data:` URL.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// On every answer, because a browser may be sent to any of the files.
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    // It may be kept, but not used without asking: the files belong together, and a deployment changes them.
+    (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+];
+
+pub(crate) fn handle(request: &Request) -> Result<Response<Body>, ApiError> {
+    let parameters = request.path_parameters();
+    let file = match route_key(request) {
+        Some("GET /") => files::find("index.html"),
+        // The page has one address.
+        Some("GET /page/{file}") => parameters.first("file").filter(|name| *name != "index.html").and_then(files::find),
+        _ => None,
+    };
+    let file = file.ok_or(ApiError::NoRoute)?;
+    let mut response = response::empty(StatusCode::NOT_MODIFIED);
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response.headers_mut().insert(ETAG, file.etag.clone());
+    if !is_known(request, file) {
+        *response.status_mut() = StatusCode::OK;
+        *response.body_mut() = Body::Text(file.text.to_owned());
+        response.headers_mut().insert(CONTENT_TYPE, file.content_type.clone());
+    }
+    Ok(response)
+}
+
+/// Whether the client has the file as it is (RFC 9110 §13.1.2). API Gateway joins repeated headers with commas.
+fn is_known(request: &Request, file: &File) -> bool {
+    let Some(known) = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
+    known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == file.etag)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use lambda_http::request::LambdaRequest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn get(route: &str, file: Option<&str>, headers: &Value) -> Result<Response<Body>, ApiError> {
+        let event = json!({
+            "version": "2.0",
+            "routeKey": route,
+            "rawPath": "/",
+            "rawQueryString": "",
+            "headers": headers,
+            "pathParameters": file.map(|file| json!({ "file": file })),
+            "requestContext": { "routeKey": route, "http": { "method": "GET" }, "timeEpoch": 0 },
+        });
+        let request = LambdaRequest::ApiGatewayV2(serde_json::from_value(event).unwrap());
+        handle(&request.into())
+    }
+
+    #[test]
+    fn every_file_that_the_page_names_is_there_with_its_type() {
+        let page = get("GET /", None, &json!({})).unwrap();
+        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        for file in ["style.css", "app.js", "api.js", "session.js", "token.js"] {
+            let answer = get("GET /page/{file}", Some(file), &json!({})).unwrap();
+            assert_eq!(answer.status(), 200);
+            let is_style = answer.headers()[CONTENT_TYPE] == "text/css; charset=utf-8";
+            let is_script = answer.headers()[CONTENT_TYPE] == "text/javascript; charset=utf-8";
+            assert!(if file.ends_with(".css") { is_style } else { is_script }, "{file}");
+        }
+    }
+
+    #[test]
+    fn every_answer_carries_the_policy() {
+        for (name, value) in HEADERS {
+            assert_eq!(get("GET /", None, &json!({})).unwrap().headers()[&name], value);
+            assert_eq!(get("GET /page/{file}", Some("app.js"), &json!({})).unwrap().headers()[&name], value);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_known_is_not_sent_again() {
+        let tag = get("GET /", None, &json!({})).unwrap().headers()[ETAG].to_str().unwrap().to_owned();
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let answer = get("GET /", None, &json!({ "if-none-match": known })).unwrap();
+            assert_eq!((answer.status().as_u16(), answer.body().len()), (304, 0), "{known}");
+            assert_eq!(answer.headers()[ETAG], tag);
+        }
+        for other in ["\"other\"", "", "W/\"other\""] {
+            assert_eq!(get("GET /", None, &json!({ "if-none-match": other })).unwrap().status(), 200);
+        }
+    }
+
+    #[test]
+    fn there_are_no_other_files() {
+        for file in ["index.html", "APP.JS", "app.js/", "../Cargo.toml", "%61pp.js", "", "app"] {
+            assert!(matches!(get("GET /page/{file}", Some(file), &json!({})), Err(ApiError::NoRoute)), "{file}");
+        }
+        assert!(matches!(get("GET /page/{file}", None, &json!({})), Err(ApiError::NoRoute)));
+        assert!(matches!(get("GET /me", None, &json!({})), Err(ApiError::NoRoute)));
+    }
+}

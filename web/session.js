@@ -1,0 +1,166 @@
+// The session of this page: its tokens, and how they are renewed. All tabs of the page share one session.
+//
+// A refresh token counts once, so two tabs must not use it side by side: a lock that all tabs share lets one of them refresh,
+// and the others take over what it got.
+
+import { ApiError, request } from "./api.js";
+
+const STORAGE_KEY = "latchkey.tokens";
+const LOCK = "latchkey.refresh";
+/** Long enough for a message to reach the other tabs before one of them gets the lock. */
+const HAND_OVER_MILLISECONDS = 150;
+/** How long a new tab waits for another one that is signed in. */
+const GREETING_MILLISECONDS = 200;
+
+const channel = new BroadcastChannel("latchkey");
+
+/** `{ access, refresh, expiresAt }`, with the time in milliseconds of this clock; `null` when signed out. */
+let tokens = null;
+let isStored = false;
+let timer = null;
+let changed = () => {};
+
+export const current = () => tokens;
+export const stored = () => isStored;
+
+/** `listener(tokens, reason)`: the tokens are others. `reason` is a sentence where the user did not ask for it. */
+export function onChange(listener) {
+  changed = listener;
+}
+
+/** Takes up the session of before a reload, or that of another tab. */
+export async function resume() {
+  try {
+    const text = sessionStorage.getItem(STORAGE_KEY);
+    if (text !== null) {
+      isStored = true;
+      take(JSON.parse(text));
+      return;
+    }
+  } catch {
+    // No storage, or not what was put there: as if there were none.
+  }
+  channel.postMessage({ kind: "greeting" });
+  await new Promise((resolve) => setTimeout(resolve, GREETING_MILLISECONDS));
+}
+
+/** Whether the tokens outlive a reload of this tab. */
+export function store(wanted) {
+  isStored = wanted;
+  persist();
+}
+
+function persist() {
+  try {
+    if (isStored && tokens) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(tokens));
+    else sessionStorage.removeItem(STORAGE_KEY);
+  } catch {
+    isStored = false;
+  }
+}
+
+function take(next, reason = null) {
+  tokens = next;
+  persist();
+  schedule();
+  changed(tokens, reason);
+}
+
+function took(answer) {
+  const next = {
+    access: answer.access_token,
+    refresh: answer.refresh_token,
+    lifetime: answer.expires_in * 1000,
+    expiresAt: Date.now() + answer.expires_in * 1000,
+  };
+  take(next);
+  channel.postMessage({ kind: "tokens", tokens: next });
+}
+
+/** Signed out, here and in the other tabs. */
+function drop(reason = null) {
+  take(null, reason);
+  channel.postMessage({ kind: "tokens", tokens: null, reason });
+}
+
+channel.onmessage = ({ data }) => {
+  if (data.kind === "greeting" && tokens) channel.postMessage({ kind: "tokens", tokens });
+  if (data.kind === "tokens" && data.tokens?.access !== tokens?.access) take(data.tokens, data.reason ?? null);
+};
+
+/** Renews the tokens when a fifth of their time is left. */
+function schedule() {
+  clearTimeout(timer);
+  if (tokens === null) return;
+  const wait = Math.max(0, tokens.expiresAt - tokens.lifetime / 5 - Date.now());
+  // A refresh that fails because nobody answers is tried again by the next request.
+  timer = setTimeout(() => refresh(tokens?.access).catch(() => {}), wait);
+}
+
+// A machine that slept has missed its timers.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") schedule();
+});
+
+const exclusively = (work) => (navigator.locks ? navigator.locks.request(LOCK, work) : work());
+
+/** Renews the tokens, unless somebody did since `access` was the current one. */
+function refresh(access) {
+  return exclusively(async () => {
+    if (tokens === null || tokens.access !== access) return;
+    try {
+      took(await request("POST", "/token", { form: { grant_type: "refresh_token", refresh_token: tokens.refresh } }));
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "invalid_grant") {
+        drop("Your session has ended. Sign in again.");
+      }
+      throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, HAND_OVER_MILLISECONDS));
+  });
+}
+
+/** A request with the access token. If the token is not accepted, it is renewed and the request sent once more. */
+export async function authorized(method, path, options = {}) {
+  if (tokens === null) throw new ApiError(401, null, "You are signed out.");
+  const access = tokens.access;
+  try {
+    return await request(method, path, { ...options, token: access });
+  } catch (error) {
+    // What a function refuses has a code. Without one it was the authorizer, to which the token is no good.
+    const isTokens = error instanceof ApiError && (error.status === 401 || error.status === 403) && error.code === null;
+    if (!isTokens) throw error;
+    try {
+      await refresh(access);
+    } catch (refused) {
+      if (refused.code === "invalid_grant") throw new ApiError(401, null, "Your session has ended. Sign in again.");
+      throw refused;
+    }
+    if (tokens === null) throw error;
+    return request(method, path, { ...options, token: tokens.access });
+  }
+}
+
+export async function logIn(username, password) {
+  took(await request("POST", "/login", { json: { username, password } }));
+}
+
+export async function register(username, password) {
+  await request("POST", "/register", { json: { username, password } });
+  await logIn(username, password);
+}
+
+export async function changePassword(current_password, new_password) {
+  took(await authorized("POST", "/password", { json: { current_password, new_password } }));
+}
+
+/** Ends this session, or all of the user's. */
+export async function logOut(everywhere) {
+  try {
+    await authorized("POST", everywhere ? "/logout?everywhere=true" : "/logout");
+  } catch (error) {
+    // Nobody can end what has ended. Whoever cannot reach the API is told so, and stays signed in.
+    if (error.status !== 401) throw error;
+  }
+  drop();
+}
