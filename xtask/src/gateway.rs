@@ -1,5 +1,6 @@
 //! The gateway, as a child.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,11 +19,17 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it and waits until it listens.
+    /// Starts it, with these values for parameters of the template, and waits until it listens.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(stack_name: &str, invoke_url: &str, port: u16, directory: &Path) -> Result<Self, ProcessError> {
+    pub fn start(
+        stack_name: &str,
+        parameters: &BTreeMap<String, String>,
+        invoke_url: &str,
+        port: u16,
+        directory: &Path,
+    ) -> Result<Self, ProcessError> {
         let mut gateway = command(workspace::binary("gateway"));
         gateway.arg("--template").arg(workspace::template()).args([
             "--stack-name",
@@ -32,6 +39,9 @@ impl Gateway {
             "--port",
             &port.to_string(),
         ]);
+        for (name, value) in parameters {
+            gateway.arg("--parameter").arg(format!("{name}={value}"));
+        }
         let mut process = Supervised::start("the gateway", gateway, &directory.join("gateway.log"))?;
         process.wait_until(PATIENCE, || port::is_answered(port))?;
         Ok(Self { port, process })

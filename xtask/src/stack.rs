@@ -129,7 +129,7 @@ impl Stack {
         let step = progress::step("starting the functions and the gateway");
         let functions =
             Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, options.invoke_port, directory)?;
-        let gateway = Gateway::start(&options.name, &functions.invoke_url(), port, directory)?;
+        let gateway = Gateway::start(&options.name, &options.parameters, &functions.invoke_url(), port, directory)?;
         step.done();
 
         let mut stack = Self { gateway, functions, dynamodb, options: options.clone(), command_environment };
