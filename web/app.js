@@ -1,6 +1,6 @@
 // What is seen, and what the buttons do.
 
-import { onExchange, shortened } from "./api.js";
+import { onExchange } from "./api.js";
 import * as session from "./session.js";
 import { signatureState, takenApart } from "./token.js";
 
@@ -123,13 +123,24 @@ byId("routes").addEventListener("click", async ({ target }) => {
 
 // ---------------------------------------------------------------- Sessions
 
+/** A program's name for itself in short: `Firefox 140 on Linux`. What is not known stays as it is. */
+function programOf(userAgent) {
+  if (!userAgent) return "An unknown program";
+  const [, name, version] = /(Edg|OPR|Firefox|(?:Headless)?Chrome)\/(\d+)/.exec(userAgent) ?? /(Version)\/(\d+).*Safari/.exec(userAgent) ?? [];
+  const [system] = /iPhone|iPad|Android|Windows|Mac OS|Linux/.exec(userAgent) ?? [];
+  if (!name || !system) return userAgent;
+  const browser = { Edg: "Edge", OPR: "Opera", HeadlessChrome: "Chrome", Version: "Safari" }[name] ?? name;
+  return `${browser} ${version} on ${system === "Mac OS" ? "macOS" : system}`;
+}
+
 function sessionLine({ sid, current, created_at, last_used_at, source_address, user_agent }) {
-  const about = element("div", {}, element("p", { textContent: user_agent || "An unknown program" }));
+  const program = programOf(user_agent);
+  const about = element("div", {}, element("p", { textContent: program }));
   const details = `${source_address || "unknown address"}, since ${time(created_at)}, last used ${time(last_used_at)}`;
   about.append(element("small", { textContent: details }));
   if (current) return element("li", {}, about, element("strong", { textContent: "here" }));
   const button = element("button", { type: "button", textContent: "End" });
-  button.setAttribute("aria-label", `End the session of ${user_agent || "an unknown program"}, since ${time(created_at)}`);
+  button.setAttribute("aria-label", `End the session of ${program}, since ${time(created_at)}`);
   button.addEventListener("click", async () => {
     const ended = await working(button, byId("sessions-error"), () => session.authorized("DELETE", `/sessions/${sid}`));
     if (!ended) return;
@@ -161,7 +172,7 @@ async function showToken(token) {
   const { header, claims } = takenApart(token);
   byId("token-header").replaceChildren(...Object.entries(header).flatMap(([name, value]) => fact(name, value)));
   byId("token-claims").replaceChildren(...Object.entries(claims).flatMap(([name, value]) => fact(name, value)));
-  byId("token-raw").textContent = shortened(token);
+  byId("token-raw").textContent = token;
   const line = byId("signature");
   const { good, text } = await signatureState(token);
   if (session.current()?.access !== token) return;
