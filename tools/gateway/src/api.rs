@@ -3,9 +3,9 @@
 //! What a template asks for and this gateway does not do is named once, at start. A route that would need it is closed:
 //! it answers 500, and is never open because nobody could decide.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use sam_template::{Cors, HttpApi, LambdaAuthorizer, Template};
+use sam_template::{Cors, HttpApi, LambdaAuthorizer, Parameters, Template};
 
 use crate::{
     authorizer::Authorizer,
@@ -61,6 +61,21 @@ pub(crate) enum Error {
     InvokeUrl(String, String),
 }
 
+/// Where an API is read from, again and again as the template changes.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) template: PathBuf,
+    pub(crate) parameters: Parameters,
+    pub(crate) choice: Choice,
+}
+
+impl Source {
+    /// Reads the API, and what of it is not emulated, a sentence each.
+    pub(crate) fn read(&self) -> Result<(Api, Vec<String>), Error> {
+        Api::read(&Template::load(&self.template, self.parameters.clone())?, &self.choice)
+    }
+}
+
 /// What the command line says of the API.
 #[derive(Debug)]
 pub(crate) struct Choice {
@@ -71,8 +86,8 @@ pub(crate) struct Choice {
 
 impl Api {
     /// Reads the API, and what of it is not emulated, a sentence each.
-    pub(crate) fn read(template: &Template, choice: Choice) -> Result<(Self, Vec<String>), Error> {
-        let api = choose(template.http_apis()?, choice.api)?;
+    fn read(template: &Template, choice: &Choice) -> Result<(Self, Vec<String>), Error> {
+        let api = choose(template.http_apis()?, choice.api.as_deref())?;
         let mut notices = notices(&api, template.other_apis()?);
         let functions = functions(template, &choice.invoke_url)?;
         let authorizers = authorizers(&api, &functions, &mut notices);
@@ -98,14 +113,14 @@ impl Api {
             api_id: api.id,
             account_id: parameters.account_id.clone(),
             region: parameters.region.clone(),
-            domain_name: choice.domain_name,
+            domain_name: choice.domain_name.clone(),
             stage_variables: api.stage_variables,
         };
         Ok((Self { context, routes: Routes::new(routes), cors: api.cors }, notices))
     }
 }
 
-fn choose(mut apis: Vec<HttpApi>, choice: Option<String>) -> Result<HttpApi, Error> {
+fn choose(mut apis: Vec<HttpApi>, choice: Option<&str>) -> Result<HttpApi, Error> {
     let names = apis.iter().map(|api| api.logical_id.as_str()).collect::<Vec<_>>().join(", ");
     let Some(choice) = choice else {
         return match apis.pop() {
@@ -116,7 +131,7 @@ fn choose(mut apis: Vec<HttpApi>, choice: Option<String>) -> Result<HttpApi, Err
     };
     match apis.iter().position(|api| api.logical_id == choice) {
         Some(index) => Ok(apis.swap_remove(index)),
-        None => Err(Error::UnknownApi(choice, names)),
+        None => Err(Error::UnknownApi(choice.to_owned(), names)),
     }
 }
 

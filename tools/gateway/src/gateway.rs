@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -36,19 +37,31 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves one API.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    api: Api,
+    /// As the template has it by now. A request keeps the one that it began with.
+    api: RwLock<Arc<Api>>,
     invoker: Invoker,
     log: Log,
 }
 
 impl Gateway {
-    pub(crate) fn new(api: Api) -> Self {
-        Self { api, invoker: Invoker::new(), log: Log::to_stdout() }
+    pub(crate) fn new(api: Api, log: Log) -> Self {
+        Self { api: RwLock::new(Arc::new(api)), invoker: Invoker::new(), log }
+    }
+
+    /// Serves this API from the next request on.
+    pub(crate) fn replace(&self, api: Api) {
+        self.log.reloaded(api.routes.count());
+        *self.api.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(api);
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Answers one request that came from `source_ip` to `port`.
     pub(crate) async fn answer(&self, request: hyper::Request<Incoming>, source_ip: IpAddr, port: u16) -> Response {
         let started = Instant::now();
+        let api = Arc::clone(&self.api.read().unwrap_or_else(PoisonError::into_inner));
         let arrival = Arrival::now(source_ip, port);
         let (parts, body) = request.into_parts();
         let mut record = Record {
@@ -60,10 +73,10 @@ impl Gateway {
             function: None,
         };
         let mut response = match receive(&parts, body).await {
-            Ok(body) => self.respond(&parts, body, &arrival, &mut record).await,
+            Ok(body) => self.respond(&api, &parts, body, &arrival, &mut record).await,
             Err(status) => response::own(status),
         };
-        if let Some(cors) = self.api.cors.as_ref().filter(|_| !cors::is_preflight(&parts)) {
+        if let Some(cors) = api.cors.as_ref().filter(|_| !cors::is_preflight(&parts)) {
             cors::replace_headers(cors, &parts.headers, response.headers_mut());
         }
         if let Ok(id) = HeaderValue::from_str(&arrival.id) {
@@ -73,26 +86,22 @@ impl Gateway {
         response
     }
 
-    async fn respond(&self, parts: &Parts, body: Bytes, arrival: &Arrival, record: &mut Record) -> Response {
-        if let Some(cors) = self.api.cors.as_ref().filter(|_| cors::is_preflight(parts)) {
+    async fn respond(&self, api: &Api, parts: &Parts, body: Bytes, arrival: &Arrival, record: &mut Record) -> Response {
+        if let Some(cors) = api.cors.as_ref().filter(|_| cors::is_preflight(parts)) {
             return response::no_content(cors::preflight_headers(cors, &parts.headers));
         }
-        let request = Request::new(parts, body, arrival, &self.api.context.domain_name);
-        let Some(found) = self.api.routes.find(&request.method, &request.path) else {
+        let request = Request::new(parts, body, arrival, &api.context.domain_name);
+        let Some(found) = api.routes.find(&request.method, &request.path) else {
             // Where CORS is configured no OPTIONS is unknown, preflight or not.
-            return if self.api.cors.is_some() && parts.method == Method::OPTIONS {
+            return if api.cors.is_some() && parts.method == Method::OPTIONS {
                 response::no_content(hyper::HeaderMap::new())
             } else {
                 response::own(StatusCode::NOT_FOUND)
             };
         };
         let target = found.target;
-        let routed = Routed {
-            api: &self.api.context,
-            request: &request,
-            route_key: &target.key,
-            path_parameters: &found.parameters,
-        };
+        let routed =
+            Routed { api: &api.context, request: &request, route_key: &target.key, path_parameters: &found.parameters };
         let authorizer = match &target.access {
             Access::Closed => {
                 log::complain(

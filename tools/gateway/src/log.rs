@@ -7,10 +7,12 @@ use std::{
     env,
     error::Error,
     io::{self, IsTerminal, Write},
+    net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
 use hyper::StatusCode;
+use serde_json::{Value, json};
 
 /// What is to be said of one request.
 #[derive(Debug)]
@@ -25,23 +27,58 @@ pub(crate) struct Record {
     pub(crate) function: Option<(String, Duration)>,
 }
 
-/// The log on standard output.
+/// The log on standard output: for people, or one JSON object a line.
 #[derive(Debug)]
-pub(crate) struct Log {
-    coloured: bool,
+pub(crate) enum Log {
+    Text { coloured: bool },
+    Json,
 }
 
 impl Log {
     /// Colours are for a terminal whose owner has not asked for none.
-    pub(crate) fn to_stdout() -> Self {
-        Self { coloured: io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    pub(crate) fn to_stdout(json: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self::Text { coloured }
+    }
+
+    /// Tells whoever started the gateway that it serves, and where.
+    pub(crate) fn listening(&self, address: SocketAddr) {
+        say(&match self {
+            Self::Text { .. } => format!("gateway listening on http://{address}"),
+            Self::Json => json!({ "event": "listening", "url": format!("http://{address}") }).to_string(),
+        });
+    }
+
+    /// Tells that a changed template is served.
+    pub(crate) fn reloaded(&self, routes: usize) {
+        say(&match self {
+            Self::Text { .. } => format!("gateway: the template changed: {routes} routes"),
+            Self::Json => json!({ "event": "reloaded", "routes": routes }).to_string(),
+        });
     }
 
     /// Writes the line of an answered request.
     pub(crate) fn write(&self, record: &Record, status: StatusCode, total: Duration) {
-        let line = line(record, status, total, self.coloured);
-        // Whoever read it has gone: no reason to stop serving.
-        let _ = writeln!(io::stdout().lock(), "{line}");
+        say(&match self {
+            Self::Text { coloured } => line(record, status, total, *coloured),
+            Self::Json => object(record, status, total).to_string(),
+        });
+    }
+}
+
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    // Whoever read it has gone: no reason to stop serving.
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// Says on standard error what of the template is not emulated.
+pub(crate) fn notice(notices: &[String]) {
+    for notice in notices {
+        eprintln!("gateway: not emulated: {notice}");
     }
 }
 
@@ -95,6 +132,28 @@ fn line(record: &Record, status: StatusCode, total: Duration, coloured: bool) ->
     format!("{clock} {method} {path} {before}{status}{after} {total} ms | {authorizer} | {function} | {id}")
 }
 
+/// The same for programs. Times are milliseconds with fractions; the time of the request is in milliseconds since 1970.
+fn object(record: &Record, status: StatusCode, total: Duration) -> Value {
+    let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let since = record.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    json!({
+        "event": "request",
+        "id": record.id,
+        "time": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        "method": record.method,
+        "path": record.path,
+        "status": status.as_u16(),
+        "milliseconds": milliseconds(total),
+        "authorizer": record
+            .authorizer
+            .map(|(verdict, took)| json!({ "verdict": verdict, "milliseconds": milliseconds(took) })),
+        "function": record
+            .function
+            .as_ref()
+            .map(|(binary, took)| json!({ "binary": binary, "milliseconds": milliseconds(*took) })),
+    })
+}
+
 /// The time of day, UTC.
 fn clock(time: SystemTime) -> String {
     let date = httpdate::fmt_http_date(time);
@@ -107,7 +166,9 @@ mod tests {
 
     use hyper::StatusCode;
 
-    use super::{Record, line};
+    use serde_json::json;
+
+    use super::{Record, line, object};
 
     fn record() -> Record {
         Record {
@@ -131,6 +192,26 @@ mod tests {
             line(&public, StatusCode::NOT_FOUND, Duration::ZERO, false),
             "19:03:58Z GET /me 404 0 ms | no authorizer | no function | JKJaXmPLvHcESHA="
         );
+    }
+
+    #[test]
+    fn an_object_has_the_same() {
+        assert_eq!(
+            object(&record(), StatusCode::OK, Duration::from_millis(8)),
+            json!({
+                "event": "request",
+                "id": "JKJaXmPLvHcESHA=",
+                "time": 1_583_348_638_000_u64,
+                "method": "GET",
+                "path": "/me",
+                "status": 200,
+                "milliseconds": 8.0,
+                "authorizer": { "verdict": "allow", "milliseconds": 4.0 },
+                "function": { "binary": "protected", "milliseconds": 2.9 },
+            })
+        );
+        let public = object(&Record { authorizer: None, function: None, ..record() }, StatusCode::OK, Duration::ZERO);
+        assert_eq!((&public["authorizer"], &public["function"]), (&json!(null), &json!(null)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod gateway;
 mod identity;
 mod invoke;
 mod log;
+mod reload;
 mod request;
 mod response;
 mod routes;
@@ -22,14 +23,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Parser;
-use sam_template::{Parameters, Template};
+use sam_template::Parameters;
 
 use crate::{
-    api::{Api, Choice},
+    api::{Choice, Source},
     gateway::Gateway,
+    log::Log,
 };
 
 /// Serves the HTTP API of a SAM template, calling its functions through the Lambda Invoke API.
@@ -57,6 +60,9 @@ struct Arguments {
     /// The port to listen at. 0 is any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
+    /// Write the log as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
     /// The domain name functions are told the request came in by, whatever its Host header says.
     #[arg(long, default_value = "localhost")]
     domain_name: String,
@@ -72,27 +78,24 @@ const USAGE: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let address = SocketAddr::new(arguments.host, arguments.port);
-    let (api, notices) = match read(arguments) {
+    let Arguments { template, stack_name, parameters, api, invoke_url, host, port, json, domain_name } =
+        Arguments::parse();
+    let address = SocketAddr::new(host, port);
+    let mut known = Parameters::new(stack_name);
+    known.values.extend(parameters);
+    let source = Source { template, parameters: known, choice: Choice { api, domain_name, invoke_url } };
+    let watch = reload::Watch::new(&source.template);
+    let (api, notices) = match source.read() {
         Ok(read) => read,
         Err(error) => return fail(&error, USAGE),
     };
-    for notice in notices {
-        eprintln!("gateway: not emulated: {notice}");
-    }
-    match server::serve(Gateway::new(api), address).await {
+    log::notice(&notices);
+    let gateway = Arc::new(Gateway::new(api, Log::to_stdout(json)));
+    tokio::spawn(watch.follow(source, Arc::clone(&gateway)));
+    match server::serve(gateway, address).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
-}
-
-fn read(arguments: Arguments) -> Result<(Api, Vec<String>), api::Error> {
-    let mut parameters = Parameters::new(arguments.stack_name);
-    parameters.values.extend(arguments.parameters);
-    let template = Template::load(&arguments.template, parameters)?;
-    let Arguments { api, domain_name, invoke_url, .. } = arguments;
-    Api::read(&template, Choice { api, domain_name, invoke_url })
 }
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {

@@ -45,6 +45,11 @@ impl<T> Routes<T> {
         Self { routes }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.routes.len()
+    }
+
     /// The most specific route for a request.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Match<'_, T>> {
         self.routes.iter().find_map(|(pattern, target)| {

@@ -1,6 +1,6 @@
 //! Connections: accepting them, their limits, and a graceful end.
 
-use std::{convert::Infallible, io, io::Write, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,14 +33,13 @@ pub(crate) enum Error {
 }
 
 /// Serves at `address` until SIGINT or SIGTERM, then lets requests under way end.
-pub(crate) async fn serve(gateway: Gateway, address: SocketAddr) -> Result<(), Error> {
+pub(crate) async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> Result<(), Error> {
     let listener = TcpListener::bind(address).await.map_err(|error| Error::Bind(address, error))?;
     let local = listener.local_addr().map_err(|error| Error::Bind(address, error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    announce(local);
+    gateway.log().listening(local);
 
-    let gateway = Arc::new(gateway);
     let (end, ended) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut has_complained = false;
@@ -70,13 +69,6 @@ pub(crate) async fn serve(gateway: Gateway, address: SocketAddr) -> Result<(), E
     // Those that are not done by then are cut off.
     let _ = tokio::time::timeout(END_TIMEOUT, all).await;
     Ok(())
-}
-
-/// Tells whoever started the gateway that it serves, and where.
-fn announce(address: SocketAddr) {
-    let mut stdout = io::stdout().lock();
-    // Nobody may be listening to standard output; requests can still be served.
-    let _ = writeln!(stdout, "gateway listening on http://{address}").and_then(|()| stdout.flush());
 }
 
 async fn connection(

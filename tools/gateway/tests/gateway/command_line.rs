@@ -2,6 +2,8 @@
 
 use std::{net::TcpListener, process::Output};
 
+use serde_json::{Value, json};
+
 use crate::{
     client::send,
     invoke_api::InvokeApi,
@@ -46,6 +48,20 @@ fn the_first_line_says_where_it_listens_and_later_ones_what_was_asked() {
     let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
     assert!(line.contains(" GET /guarded 401 ") && line.contains(" | authorizer not asked "), "{line}");
     assert_eq!(gateway.output().len(), 5);
+}
+
+#[test]
+fn programs_are_told_in_json() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start_with(functions.port, &["--api", "Api", "--json"]);
+    let answer = send(gateway.port, "GET /guarded?token=in-the-query", &["X-Token: allow"]);
+    let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
+    let lines: Vec<Value> = gateway.output().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0], json!({ "event": "listening", "url": format!("http://127.0.0.1:{}", gateway.port) }));
+    assert_eq!((lines[1]["event"].as_str(), lines[1]["path"].as_str()), (Some("request"), Some("/guarded")));
+    assert_eq!(lines[1]["authorizer"]["verdict"], "allow");
+    assert!(lines[1]["function"]["milliseconds"].is_f64());
+    assert!(!line.contains("in-the-query"), "{line}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
@@ -118,6 +119,40 @@ fn requests_are_served_side_by_side() {
     assert_eq!(send(port, "GET /open", &[]).status, 200);
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(slow.join().unwrap(), 503);
+}
+
+#[test]
+fn two_hundred_connections_at_once_are_all_served() {
+    const CONNECTIONS: usize = 200;
+    const REQUESTS: usize = 10;
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let port = gateway.port;
+    let all_are_open = Barrier::new(CONNECTIONS);
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                let mut stream = connect(port);
+                all_are_open.wait();
+                for number in 1..=REQUESTS {
+                    let end = if number == REQUESTS { "Connection: close\r\n" } else { "" };
+                    let request = format!("GET /guarded HTTP/1.1\r\nHost: x\r\nX-Token: allow\r\n{end}\r\n");
+                    stream.write_all(request.as_bytes()).unwrap();
+                }
+                let mut received = Vec::new();
+                stream.read_to_end(&mut received).unwrap();
+                let mut rest = &received[..];
+                for _ in 0..REQUESTS {
+                    let (answer, following) = parse(rest);
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    rest = following;
+                }
+                assert!(rest.is_empty());
+            });
+        }
+    });
+    let each = CONNECTIONS * REQUESTS;
+    assert_eq!((functions.calls("guard").len(), functions.calls("echo").len()), (each, each));
 }
 
 #[test]

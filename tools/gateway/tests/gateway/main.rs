@@ -11,4 +11,5 @@ mod events;
 mod integrations;
 mod invoke_api;
 mod process;
+mod reload;
 mod routing;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -36,9 +36,13 @@ impl Gateway {
     }
 
     pub(crate) fn start_with(invoke_port: u16, arguments: &[&str]) -> Self {
+        Self::start_template(invoke_port, &template(), arguments)
+    }
+
+    pub(crate) fn start_template(invoke_port: u16, template: &Path, arguments: &[&str]) -> Self {
         let mut child = command()
             .arg("--template")
-            .arg(template())
+            .arg(template)
             .args(["--stack-name", "test", "--port", "0", "--domain-name", "api.example.com"])
             .args(["--invoke-url", &format!("http://127.0.0.1:{invoke_port}")])
             .args(arguments)
@@ -49,8 +53,8 @@ impl Gateway {
         let output = collect(child.stdout.take().unwrap());
         let errors = collect(child.stderr.take().unwrap());
         let mut gateway = Self { port: 0, child, output, errors };
-        let line = gateway.wait_for_output("gateway listening on ");
-        gateway.port = line.rsplit(':').next().unwrap().parse().unwrap();
+        let line = gateway.wait_for_output("http://127.0.0.1:");
+        gateway.port = line.rsplit(':').next().unwrap().trim_end_matches(['"', '}']).parse().unwrap();
         gateway
     }
 

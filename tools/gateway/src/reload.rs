@@ -1,0 +1,82 @@
+//! A template that is edited while its API is served.
+//!
+//! Its time is looked at twice a second. An editor writes a file in several steps, so a change counts once two looks in
+//! succession have seen it. A template that cannot be used changes nothing: the routes before it go on.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    api::{self, Api, Source},
+    gateway::Gateway,
+    log,
+};
+
+/// How often the file is looked at.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A file, and when it was last written.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    file: PathBuf,
+    /// As it is served.
+    served: Option<SystemTime>,
+    /// As it was at the last look.
+    seen: Option<SystemTime>,
+}
+
+impl Watch {
+    /// What is read after this is what the file is now.
+    pub(crate) fn new(file: &Path) -> Self {
+        let now = written(file);
+        Self { file: file.to_owned(), served: now, seen: now }
+    }
+
+    /// Reads the template anew whenever it has changed.
+    pub(crate) async fn follow(mut self, source: Source, gateway: Arc<Gateway>) {
+        let source = Arc::new(source);
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if self.has_changed() {
+                let source = Arc::clone(&source);
+                // It takes some milliseconds, in which requests are served.
+                let read = tokio::task::spawn_blocking(move || source.read()).await;
+                // That it panicked has been said where it did.
+                let Ok(read) = read else { continue };
+                serve(&self.file, read, &gateway);
+            }
+        }
+    }
+
+    /// Whether the file is another one than is served, and was so at the look before.
+    fn has_changed(&mut self) -> bool {
+        let now = written(&self.file);
+        let is_settled = now == self.seen;
+        self.seen = now;
+        if !is_settled || now == self.served {
+            return false;
+        }
+        self.served = now;
+        true
+    }
+}
+
+fn serve(file: &Path, read: Result<(Api, Vec<String>), api::Error>, gateway: &Gateway) {
+    match read {
+        Ok((api, notices)) => {
+            log::notice(&notices);
+            gateway.replace(api);
+        }
+        Err(error) => {
+            eprintln!("gateway: {} changed, and the routes before it stay: {}", file.display(), log::chain(&error));
+        }
+    }
+}
+
+fn written(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}
