@@ -1,4 +1,4 @@
-//! From the events of functions to the routes of HTTP APIs.
+//! From the events of functions to the routes of HTTP and REST APIs.
 
 use std::time::Duration;
 
@@ -8,27 +8,33 @@ use crate::{
     Route, Template,
     error::{Invalid, Problem},
     functions,
-    http_api::{HttpApi, IMPLICIT_API, known_authorizer},
+    http_api::{Api, ApiKind, IMPLICIT_API, known_authorizer},
     resolved::Resolved,
+    rest_api::IMPLICIT_REST_API,
     sorted,
 };
 
 /// An event of a function, before its API is known.
 pub(crate) struct Event<'t> {
+    kind: ApiKind,
     function: &'t str,
     pub(crate) at: String,
     properties: Option<Resolved>,
-    /// Its `ApiId`; `None` is the API that SAM adds.
+    /// Its `ApiId` or `RestApiId`; `None` is the API that SAM adds.
     pub(crate) api: Option<Resolved>,
 }
 
-/// The events of this type of all functions.
-pub(crate) fn events<'t>(template: &'t Template, kind: &str) -> Result<Vec<Event<'t>>, Invalid> {
+/// The events of all functions for this kind of API.
+pub(crate) fn events<'t>(template: &'t Template, kind: ApiKind) -> Result<Vec<Event<'t>>, Invalid> {
+    let (event_type, api_property) = match kind {
+        ApiKind::Http => ("HttpApi", "ApiId"),
+        ApiKind::Rest => ("Api", "RestApiId"),
+    };
     let mut found = Vec::new();
     for resource in template.resources(&[functions::TYPE])? {
         let events = sorted(resource.body.pointer("/Properties/Events").and_then(Value::as_object));
         for (name, event) in events {
-            if event.get("Type").and_then(Value::as_str) != Some(kind) {
+            if event.get("Type").and_then(Value::as_str) != Some(event_type) {
                 continue;
             }
             let at = format!("{}.Properties.Events.{name}", resource.at());
@@ -36,8 +42,8 @@ pub(crate) fn events<'t>(template: &'t Template, kind: &str) -> Result<Vec<Event
                 Some(properties) => template.resolve(properties, format!("{at}.Properties"))?,
                 None => None,
             };
-            let api = properties.as_ref().and_then(|properties| properties.get("ApiId"));
-            found.push(Event { function: resource.logical_id, at, properties, api });
+            let api = properties.as_ref().and_then(|properties| properties.get(api_property));
+            found.push(Event { kind, function: resource.logical_id, at, properties, api });
         }
     }
     Ok(found)
@@ -48,7 +54,13 @@ impl Event<'_> {
     pub(crate) fn api_id(&self, template: &Template) -> Result<String, Invalid> {
         match &self.api {
             Some(api) => api.text(),
-            None => Ok(template.physical_name(IMPLICIT_API, &self.at)?.unwrap_or_default()),
+            None => {
+                let implicit = match self.kind {
+                    ApiKind::Http => IMPLICIT_API,
+                    ApiKind::Rest => IMPLICIT_REST_API,
+                };
+                Ok(template.physical_name(implicit, &self.at)?.unwrap_or_default())
+            }
         }
     }
 
@@ -62,9 +74,11 @@ impl Event<'_> {
     }
 
     /// Adds the event's route to its API.
-    pub(crate) fn add_to(&self, api: &mut HttpApi) -> Result<(), Invalid> {
+    pub(crate) fn add_to(&self, api: &mut Api) -> Result<(), Invalid> {
         let path = match self.property("Path") {
-            None if self.property("Method").is_some() => return self.required("Path").map(drop),
+            None if self.kind == ApiKind::Rest || self.property("Method").is_some() => {
+                return self.required("Path").map(drop);
+            }
             None => "$default".to_owned(),
             Some(path) => path.text()?,
         };
@@ -86,9 +100,11 @@ impl Event<'_> {
             path,
             function: self.function.to_owned(),
             authorizer,
-            payload_format_version: self
-                .property("PayloadFormatVersion")
-                .map_or_else(|| Ok("2.0".to_owned()), |version| version.text())?,
+            payload_format_version: match (self.kind, self.property("PayloadFormatVersion")) {
+                (ApiKind::Rest, _) => "1.0".to_owned(),
+                (ApiKind::Http, None) => "2.0".to_owned(),
+                (ApiKind::Http, Some(version)) => version.text()?,
+            },
             timeout: timeout.map(Duration::from_millis),
         });
         Ok(())

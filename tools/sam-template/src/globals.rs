@@ -11,6 +11,7 @@ use crate::intrinsics::as_intrinsic;
 pub(crate) fn section_for(kind: &str) -> Option<&'static str> {
     match kind {
         "AWS::Serverless::Function" => Some("Function"),
+        "AWS::Serverless::Api" => Some("Api"),
         "AWS::Serverless::HttpApi" => Some("HttpApi"),
         "AWS::Serverless::SimpleTable" => Some("SimpleTable"),
         _ => None,

@@ -12,11 +12,23 @@ use crate::{
     events::events,
     functions,
     resolved::Resolved,
+    rest_api,
 };
 
-/// An HTTP API of the template.
+/// Which of API Gateway's products an API is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiKind {
+    /// `AWS::Serverless::HttpApi`.
+    Http,
+    /// `AWS::Serverless::Api`.
+    Rest,
+}
+
+/// An HTTP or REST API of the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpApi {
+pub struct Api {
+    /// Which of the two.
+    pub kind: ApiKind,
     /// Its key under `Resources`.
     pub logical_id: String,
     /// What `Ref` of it gives: the API's id.
@@ -29,7 +41,11 @@ pub struct HttpApi {
     pub default_authorizer: Option<String>,
     /// Its CORS configuration, if it has one.
     pub cors: Option<Cors>,
-    /// The name of its stage, `$default` unless the template says otherwise.
+    /// Whether the default authorizer decides on preflights too, which it does where SAM adds them to a REST API.
+    pub authorizes_preflights: bool,
+    /// Media types whose bodies a REST API passes as base64.
+    pub binary_media_types: Vec<String>,
+    /// The name of its stage, `$default` for an HTTP API unless the template says otherwise.
     pub stage: String,
     /// The stage's variables.
     pub stage_variables: BTreeMap<String, String>,
@@ -46,7 +62,7 @@ pub struct Route {
     pub path: String,
     /// The logical id of the function it invokes.
     pub function: String,
-    /// The name of its authorizer; `None` is a public route. The name is a key of [`HttpApi::authorizers`].
+    /// The name of its authorizer; `None` is a public route. The name is a key of [`Api::authorizers`].
     pub authorizer: Option<String>,
     /// The version of the event the function gets: `2.0` or `1.0`.
     pub payload_format_version: String,
@@ -70,14 +86,31 @@ pub enum Authorizer {
 pub struct LambdaAuthorizer {
     /// The logical id of the function.
     pub function: String,
-    /// The version of the event it gets: `2.0` or `1.0`.
-    pub payload_format_version: String,
+    /// What it is told.
+    pub event: AuthorizerEvent,
     /// Whether it answers `isAuthorized` and not an IAM policy.
     pub enable_simple_responses: bool,
-    /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it.
+    /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it. Those of a REST API
+    /// are written the same way here.
     pub identity_sources: Vec<String>,
     /// How long a verdict is kept; zero is not at all.
     pub result_ttl: Duration,
+}
+
+/// What an authorizer is told of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthorizerEvent {
+    /// Payload format 2.0 of an HTTP API.
+    HttpV2,
+    /// Payload format 1.0 of an HTTP API.
+    HttpV1,
+    /// The request, by a REST API.
+    RestRequest,
+    /// The value of its one identity source, by a REST API.
+    RestToken {
+        /// A regular expression that the whole of it must match, or the authorizer is not asked.
+        validation: Option<String>,
+    },
 }
 
 /// What the API answers about other origins.
@@ -98,7 +131,7 @@ pub(crate) const IMPLICIT_API: &str = "ServerlessHttpApi";
 const TYPE: &str = "AWS::Serverless::HttpApi";
 
 /// SAM's name for a route's authorizer when IAM decides.
-const IAM_AUTHORIZER: &str = "AWS_IAM";
+pub(crate) const IAM_AUTHORIZER: &str = "AWS_IAM";
 
 /// SAM's own default for `ReauthorizeEvery`.
 const DEFAULT_RESULT_TTL_SECONDS: u64 = 300;
@@ -106,8 +139,8 @@ const DEFAULT_RESULT_TTL_SECONDS: u64 = 300;
 /// Properties that shape answers and are not read.
 const UNREAD: [&str; 5] = ["DefaultRouteSettings", "DefinitionBody", "DefinitionUri", "Domain", "RouteSettings"];
 
-pub(crate) fn read(template: &Template) -> Result<Vec<HttpApi>, Invalid> {
-    let events = events(template, "HttpApi")?;
+pub(crate) fn read(template: &Template) -> Result<Vec<Api>, Invalid> {
+    let events = events(template, ApiKind::Http)?;
     let mut apis = template.resources(&[TYPE])?.iter().map(api).collect::<Result<Vec<_>, _>>()?;
     let implicit = json!({ "Type": TYPE });
     if events.iter().any(|event| event.api.is_none()) && template.resource(IMPLICIT_API).is_none() {
@@ -126,20 +159,20 @@ pub(crate) fn read(template: &Template) -> Result<Vec<HttpApi>, Invalid> {
 }
 
 pub(crate) fn others(template: &Template) -> Result<Vec<String>, Invalid> {
-    let kinds = ["AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi", "AWS::Serverless::Api"];
+    let kinds = ["AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi"];
     let mut others: Vec<String> = template.resources(&kinds)?.iter().map(Resource::at).collect();
-    others.extend(events(template, "Api")?.into_iter().map(|event| event.at));
-    let apis = read(template)?;
-    for event in events(template, "HttpApi")? {
-        let id = event.api_id(template)?;
-        if !apis.iter().any(|api| api.id == id) {
-            others.push(event.at);
+    for (kind, apis) in [(ApiKind::Http, read(template)?), (ApiKind::Rest, rest_api::read(template)?)] {
+        for event in events(template, kind)? {
+            let id = event.api_id(template)?;
+            if !apis.iter().any(|api| api.id == id) {
+                others.push(event.at);
+            }
         }
     }
     Ok(others)
 }
 
-fn api(resource: &Resource<'_>) -> Result<HttpApi, Invalid> {
+fn api(resource: &Resource<'_>) -> Result<Api, Invalid> {
     let at = resource.at();
     let auth = resource.property("Auth")?;
     let of_auth = |key: &str| auth.as_ref().and_then(|auth| auth.get(key));
@@ -166,13 +199,16 @@ fn api(resource: &Resource<'_>) -> Result<HttpApi, Invalid> {
             stage_variables.insert(name, value.text()?);
         }
     }
-    Ok(HttpApi {
+    Ok(Api {
+        kind: ApiKind::Http,
         logical_id: resource.logical_id.to_owned(),
         id: resource.template.physical_name(resource.logical_id, &at)?.unwrap_or_default(),
         routes: Vec::new(),
         authorizers,
         default_authorizer,
         cors: resource.property("CorsConfiguration")?.map_or(Ok(None), |cors| read_cors(&cors))?,
+        authorizes_preflights: false,
+        binary_media_types: Vec::new(),
         stage: resource.property("StageName")?.map_or_else(|| Ok("$default".to_owned()), |stage| stage.text())?,
         stage_variables,
         unread,
@@ -186,31 +222,49 @@ fn read_authorizer(template: &Template, authorizer: &Resolved) -> Result<Authori
         })?;
         return Ok(Authorizer::Jwt);
     };
+    let simple = authorizer.get("EnableSimpleResponses").map_or(Ok(false), |enable| enable.boolean())?;
+    Ok(Authorizer::Lambda(LambdaAuthorizer {
+        function: function_of(template, &arn)?,
+        event: match authorizer.require("AuthorizerPayloadFormatVersion")?.text()?.as_str() {
+            "2.0" | "2" => AuthorizerEvent::HttpV2,
+            "1.0" | "1" => AuthorizerEvent::HttpV1,
+            _ => {
+                let at = format!("{}.AuthorizerPayloadFormatVersion", authorizer.at);
+                return Err(Invalid::expected(at, "2.0 or 1.0"));
+            }
+        },
+        enable_simple_responses: simple,
+        identity_sources: identity_sources(authorizer)?,
+        result_ttl: result_ttl(authorizer)?,
+    }))
+}
+
+/// The identity sources of an authorizer that are lists of names.
+pub(crate) fn identity_sources(authorizer: &Resolved) -> Result<Vec<String>, Invalid> {
     let identity = authorizer.get("Identity");
-    let of_identity = |key: &str| identity.as_ref().and_then(|identity| identity.get(key));
-    let mut identity_sources = Vec::new();
+    let mut sources = Vec::new();
     for (key, prefix) in [
         ("Headers", "$request.header."),
         ("QueryStrings", "$request.querystring."),
         ("Context", "$context."),
         ("StageVariables", "$stageVariables."),
     ] {
-        let names = of_identity(key).map_or_else(|| Ok(Vec::new()), |names| names.texts())?;
-        identity_sources.extend(names.iter().map(|name| format!("{prefix}{name}")));
+        let names = identity.as_ref().and_then(|identity| identity.get(key));
+        let names = names.map_or_else(|| Ok(Vec::new()), |names| names.texts())?;
+        sources.extend(names.iter().map(|name| format!("{prefix}{name}")));
     }
-    let ttl = of_identity("ReauthorizeEvery").map_or(Ok(DEFAULT_RESULT_TTL_SECONDS), |seconds| seconds.unsigned())?;
-    let simple = authorizer.get("EnableSimpleResponses").map_or(Ok(false), |enable| enable.boolean())?;
-    Ok(Authorizer::Lambda(LambdaAuthorizer {
-        function: function_of(template, &arn)?,
-        payload_format_version: authorizer.require("AuthorizerPayloadFormatVersion")?.text()?,
-        enable_simple_responses: simple,
-        identity_sources,
-        result_ttl: Duration::from_secs(ttl),
-    }))
+    Ok(sources)
+}
+
+/// How long the verdicts of an authorizer are kept.
+pub(crate) fn result_ttl(authorizer: &Resolved) -> Result<Duration, Invalid> {
+    let seconds = authorizer.get("Identity").and_then(|identity| identity.get("ReauthorizeEvery"));
+    let seconds = seconds.map_or(Ok(DEFAULT_RESULT_TTL_SECONDS), |seconds| seconds.unsigned())?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// The function whose ARN this is.
-fn function_of(template: &Template, arn: &Resolved) -> Result<String, Invalid> {
+pub(crate) fn function_of(template: &Template, arn: &Resolved) -> Result<String, Invalid> {
     let text = arn.text()?;
     for function in template.resources(&[functions::TYPE])? {
         if template.attribute(function.logical_id, "Arn", &arn.at)? == text {
@@ -250,7 +304,7 @@ fn read_cors(cors: &Resolved) -> Result<Option<Cors>, Invalid> {
 mod tests {
     use std::time::Duration;
 
-    use crate::{Authorizer, Cors, HttpApi, LambdaAuthorizer, Parameters, Template};
+    use crate::{Api, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Parameters, Template};
 
     const SOURCE: &str = r"
 Globals:
@@ -316,7 +370,7 @@ Resources:
         Template::parse("t.yaml".as_ref(), source, Parameters::new("stack")).unwrap()
     }
 
-    fn apis() -> Vec<HttpApi> {
+    fn apis() -> Vec<Api> {
         parse(SOURCE).http_apis().unwrap()
     }
 
@@ -359,7 +413,7 @@ Resources:
         let authorizers = apis().swap_remove(0).authorizers;
         let expected = LambdaAuthorizer {
             function: "Guard".to_owned(),
-            payload_format_version: "2.0".to_owned(),
+            event: AuthorizerEvent::HttpV2,
             enable_simple_responses: true,
             identity_sources: [
                 "$request.header.X-Token",
@@ -375,7 +429,7 @@ Resources:
         assert_eq!(authorizers["Tokens"], Authorizer::Lambda(expected));
         let expected = LambdaAuthorizer {
             function: "Guard".to_owned(),
-            payload_format_version: "1.0".to_owned(),
+            event: AuthorizerEvent::HttpV1,
             enable_simple_responses: false,
             identity_sources: Vec::new(),
             result_ttl: Duration::from_mins(5),
@@ -402,15 +456,7 @@ Resources:
             })
         );
         assert_eq!(api.unread, ["Resources.Api.Properties.DefaultRouteSettings"]);
-        assert_eq!(
-            parse(SOURCE).other_apis().unwrap(),
-            [
-                "Resources.Raw",
-                "Resources.Rest",
-                "Resources.Items.Properties.Events.Rest",
-                "Resources.Items.Properties.Events.Raw"
-            ]
-        );
+        assert_eq!(parse(SOURCE).other_apis().unwrap(), ["Resources.Raw", "Resources.Items.Properties.Events.Raw"]);
     }
 
     #[test]

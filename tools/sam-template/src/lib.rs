@@ -16,6 +16,7 @@ mod intrinsics;
 mod parameters;
 mod physical;
 mod resolved;
+mod rest_api;
 mod tables;
 mod yaml;
 
@@ -31,7 +32,7 @@ use crate::{error::Invalid, resolved::Resolved};
 pub use crate::{
     error::{Error, Problem},
     functions::Function,
-    http_api::{Authorizer, Cors, HttpApi, LambdaAuthorizer, Route},
+    http_api::{Api, ApiKind, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Route},
     parameters::Parameters,
     tables::Table,
 };
@@ -91,12 +92,20 @@ impl Template {
     ///
     /// # Errors
     /// An API, an event or an authorizer is not as SAM wants it.
-    pub fn http_apis(&self) -> Result<Vec<HttpApi>, Error> {
+    pub fn http_apis(&self) -> Result<Vec<Api>, Error> {
         http_api::read(self).map_err(|invalid| self.locate(invalid))
     }
 
-    /// APIs of the template that [`Template::http_apis`] cannot speak of, by their place in the template: REST and
-    /// WebSocket APIs, and HTTP APIs made without SAM.
+    /// The REST APIs with their routes, in alphabetical order of their logical ids.
+    ///
+    /// # Errors
+    /// An API, an event or an authorizer is not as SAM wants it.
+    pub fn rest_apis(&self) -> Result<Vec<Api>, Error> {
+        rest_api::read(self).map_err(|invalid| self.locate(invalid))
+    }
+
+    /// APIs of the template that neither of the two speaks of, by their place in the template: WebSocket APIs, and those
+    /// made without SAM.
     ///
     /// # Errors
     /// A resource or event is not as SAM wants it.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use sam_template::{Authorizer, LambdaAuthorizer, Parameters, Template};
+use sam_template::{Authorizer, AuthorizerEvent, LambdaAuthorizer, Parameters, Template};
 use serde_json::json;
 
 fn template(values: &[(&str, &str)]) -> Template {
@@ -109,7 +109,7 @@ fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
         api.authorizers.get("AccessTokenAuthorizer"),
         Some(&Authorizer::Lambda(LambdaAuthorizer {
             function: "AuthorizerFunction".to_owned(),
-            payload_format_version: "2.0".to_owned(),
+            event: AuthorizerEvent::HttpV2,
             enable_simple_responses: true,
             identity_sources: vec!["$request.header.Authorization".to_owned()],
             result_ttl: Duration::ZERO,
