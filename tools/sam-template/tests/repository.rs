@@ -152,7 +152,7 @@ fn its_parameters_refuse_what_would_weaken_or_break_it() {
     let Some(Authorizer::Lambda(authorizer)) = cached[0].authorizers.get("AccessTokenAuthorizer") else {
         panic!("no Lambda authorizer")
     };
-    assert_eq!(authorizer.result_ttl, Duration::from_secs(60));
+    assert_eq!(authorizer.result_ttl, Duration::from_mins(1));
 }
 
 #[test]
