@@ -103,7 +103,7 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
 
 #[test]
 fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
-    let apis = template(&[("AllowedOrigins", "https://a.example.com, https://b.example.com")]).http_apis().unwrap();
+    let apis = template(&[("AllowedOrigins", "https://a.example.com,https://b.example.com")]).http_apis().unwrap();
     let [api] = apis.as_slice() else { panic!("one API, not {apis:?}") };
     assert_eq!((api.logical_id.as_str(), api.stage.as_str()), ("Api", "$default"));
     assert_eq!(
@@ -138,6 +138,7 @@ fn its_parameters_refuse_what_would_weaken_or_break_it() {
     for (name, value) in [
         ("AllowedOrigins", "*"),
         ("AllowedOrigins", "https://good.example.com,http://example.com"),
+        ("AllowedOrigins", "https://good.example.com,*"),
         ("AllowedOrigins", "https://example.com/path"),
         ("AuthorizerCacheSeconds", "3601"),
     ] {
