@@ -41,7 +41,7 @@ enum Finding {
 
 type Check = fn() -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 11] = [
+const CHECKS: [(&str, Check); 13] = [
     ("format", format),
     ("lints", lints),
     ("every function by itself, as SAM builds it", functions_alone),
@@ -50,6 +50,8 @@ const CHECKS: [(&str, Check); 11] = [
     ("unused dependencies", unused_dependencies),
     ("template, linted", template_lint),
     ("template, as SAM reads it", template_validation),
+    ("template, as CloudFormation reads it", cloudformation_lint),
+    ("template, as a security scanner reads it", security_scan),
     ("docs/openapi.yaml, linted", openapi_lint),
     ("no AWS SDK in `protected`", no_sdk_in_protected),
     ("known vulnerabilities of dependencies", advisories),
@@ -126,6 +128,18 @@ fn template_lint() -> Result<(), Finding> {
 
 fn template_validation() -> Result<(), Finding> {
     sam(&["validate"])
+}
+
+fn cloudformation_lint() -> Result<(), Finding> {
+    run_at_root(&install::cfn_lint()?, &["template.yaml"], &[("AWS_DEFAULT_REGION", "eu-west-1")])
+}
+
+/// What it is not to ask for, and why, is in the template: `Metadata` of each resource.
+fn security_scan() -> Result<(), Finding> {
+    // It asks nobody for anything, and scans this one file.
+    let arguments =
+        ["--file", "template.yaml", "--framework", "cloudformation", "--compact", "--quiet", "--skip-download"];
+    run_at_root(&install::checkov()?, &arguments, &[])
 }
 
 fn openapi_lint() -> Result<(), Finding> {

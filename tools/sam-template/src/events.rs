@@ -25,7 +25,7 @@ pub(crate) struct Event<'t> {
 }
 
 /// The events of all functions for this kind of API.
-pub(crate) fn events<'t>(template: &'t Template, kind: ApiKind) -> Result<Vec<Event<'t>>, Invalid> {
+pub(crate) fn events(template: &Template, kind: ApiKind) -> Result<Vec<Event<'_>>, Invalid> {
     let (event_type, api_property) = match kind {
         ApiKind::Http => ("HttpApi", "ApiId"),
         ApiKind::Rest => ("Api", "RestApiId"),
@@ -52,16 +52,14 @@ pub(crate) fn events<'t>(template: &'t Template, kind: ApiKind) -> Result<Vec<Ev
 impl Event<'_> {
     /// The id of the API the event belongs to.
     pub(crate) fn api_id(&self, template: &Template) -> Result<String, Invalid> {
-        match &self.api {
-            Some(api) => api.text(),
-            None => {
-                let implicit = match self.kind {
-                    ApiKind::Http => IMPLICIT_API,
-                    ApiKind::Rest => IMPLICIT_REST_API,
-                };
-                Ok(template.physical_name(implicit, &self.at)?.unwrap_or_default())
-            }
+        if let Some(api) = &self.api {
+            return api.text();
         }
+        let implicit = match self.kind {
+            ApiKind::Http => IMPLICIT_API,
+            ApiKind::Rest => IMPLICIT_REST_API,
+        };
+        Ok(template.physical_name(implicit, &self.at)?.unwrap_or_default())
     }
 
     fn property(&self, name: &str) -> Option<Resolved> {

@@ -49,6 +49,7 @@ fn its_functions_run_the_binaries_of_the_workspace() {
         ("DiscoveryFunction", "discovery"),
         ("LoginFunction", "login"),
         ("LogoutFunction", "logout"),
+        ("PageFunction", "page"),
         ("ProtectedFunction", "protected"),
     ] {
         assert_eq!(binaries.get(logical_id), Some(&binary));
@@ -70,7 +71,8 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
     let environment = template_of(&[], "AuthorizerFunction").unwrap();
     assert_eq!(environment.get("DENYLIST_TABLE_NAME").map(String::as_str), Some("latchkey-DenylistTable"));
     assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some(""));
-    assert!(template_of(&[], "ProtectedFunction").unwrap().is_empty());
+    let of_protected = template_of(&[], "ProtectedFunction").unwrap();
+    assert_eq!(of_protected, BTreeMap::from([("METRICS_SERVICE".to_owned(), "latchkey".to_owned())]));
 
     let has_kms_key = |parameters: &[(&str, &str)], function: &str| {
         let environment = template_of(parameters, function).unwrap();
@@ -102,7 +104,7 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
 
 #[test]
 fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
-    let apis = template(&[("AllowedOrigins", "https://a.example.com, https://b.example.com")]).http_apis().unwrap();
+    let apis = template(&[("AllowedOrigins", "https://a.example.com,https://b.example.com")]).http_apis().unwrap();
     let [api] = apis.as_slice() else { panic!("one API, not {apis:?}") };
     assert_eq!((api.logical_id.as_str(), api.stage.as_str()), ("Api", "$default"));
     assert_eq!(
@@ -128,7 +130,31 @@ fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
     let cors = api.cors.as_ref().unwrap();
     assert_eq!(cors.allow_origins, ["https://a.example.com", "https://b.example.com"]);
     assert_eq!(cors.max_age, Some(600));
-    assert_eq!(api.unread, [] as [&str; 0]);
+    // Throttling is AWS's alone.
+    assert_eq!(api.unread, ["Resources.Api.Properties.DefaultRouteSettings", "Resources.Api.Properties.RouteSettings"]);
+}
+
+#[test]
+fn its_parameters_refuse_what_would_weaken_or_break_it() {
+    for (name, value) in [
+        ("AllowedOrigins", "*"),
+        ("AllowedOrigins", "https://good.example.com,http://example.com"),
+        ("AllowedOrigins", "https://good.example.com,*"),
+        ("AllowedOrigins", "https://example.com/path"),
+        ("AuthorizerCacheSeconds", "3601"),
+    ] {
+        assert!(template(&[(name, value)]).http_apis().is_err(), "{name}={value}");
+    }
+    for (name, value) in
+        [("Issuer", "http://login.example.com"), ("AccessTokenLifetimeSeconds", "86400"), ("Hs256", "yes")]
+    {
+        assert!(template(&[(name, value)]).environment("TokenFunction").is_err(), "{name}={value}");
+    }
+    let cached = template(&[("AuthorizerCacheSeconds", "60")]).http_apis().unwrap();
+    let Some(Authorizer::Lambda(authorizer)) = cached[0].authorizers.get("AccessTokenAuthorizer") else {
+        panic!("no Lambda authorizer")
+    };
+    assert_eq!(authorizer.result_ttl, Duration::from_mins(1));
 }
 
 #[test]
