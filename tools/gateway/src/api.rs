@@ -1,28 +1,29 @@
-//! One HTTP API of a template, made ready to serve.
+//! One HTTP or REST API of a template, made ready to serve.
 //!
 //! What a template asks for and this gateway does not do is named once, at start. A route that would need it is closed:
 //! it answers 500, and is never open because nobody could decide.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use sam_template::{Cors, HttpApi, LambdaAuthorizer, Parameters, Template};
+use hyper::HeaderMap;
+use sam_template::{ApiKind, Cors, LambdaAuthorizer, Parameters, Template};
 
 use crate::{
-    authorizer::Authorizer,
-    event::{ApiContext, STAGE},
-    identity::IdentitySource,
-    invoke::Function,
-    routes::Routes,
+    authorizer::Authorizer, cors, event::ApiContext, identity::IdentitySource, invoke::Function, routes::Routes,
 };
 
-/// The longest API Gateway waits for an integration.
-const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+/// The longest an HTTP API waits for an integration.
+const HTTP_INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest a REST API does, unless an account has been given more.
+const REST_INTEGRATION_LIMIT: Duration = Duration::from_secs(29);
 
 /// An API ready to serve.
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) context: ApiContext,
     pub(crate) routes: Routes<Target>,
+    /// Of an HTTP API. That of a REST API is in its routes.
     pub(crate) cors: Option<Cors>,
 }
 
@@ -32,9 +33,27 @@ pub(crate) struct Target {
     /// `GET /me`, or `$default`.
     pub(crate) key: String,
     pub(crate) access: Access,
-    pub(crate) function: Arc<Function>,
-    /// The integration's time limit.
-    pub(crate) limit: Duration,
+    pub(crate) integration: Integration,
+}
+
+/// What answers on a route.
+#[derive(Debug)]
+pub(crate) enum Integration {
+    Function {
+        function: Arc<Function>,
+        /// How long it may take.
+        limit: Duration,
+        payload: Payload,
+    },
+    /// The mock that answers preflights of a REST API.
+    Preflight(HeaderMap),
+}
+
+/// The form of a function's event, and of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payload {
+    V1,
+    V2,
 }
 
 /// Who may use a route.
@@ -51,11 +70,11 @@ pub(crate) enum Access {
 pub(crate) enum Error {
     #[error(transparent)]
     Template(#[from] sam_template::Error),
-    #[error("the template has no HTTP API; add a function with an event of type HttpApi")]
+    #[error("the template has no API; add a function with an event of type HttpApi or Api")]
     NoApi,
-    #[error("the template has the HTTP APIs {0}; choose one with --api")]
+    #[error("the template has the APIs {0}; choose one with --api")]
     SeveralApis(String),
-    #[error("the template has no HTTP API {0}; it has {1}")]
+    #[error("the template has no API {0}; it has {1}")]
     UnknownApi(String, String),
     #[error("the function {0} cannot be invoked at {1}; give --invoke-url an address such as http://127.0.0.1:9000")]
     InvokeUrl(String, String),
@@ -87,40 +106,80 @@ pub(crate) struct Choice {
 impl Api {
     /// Reads the API, and what of it is not emulated, a sentence each.
     fn read(template: &Template, choice: &Choice) -> Result<(Self, Vec<String>), Error> {
-        let api = choose(template.http_apis()?, choice.api.as_deref())?;
+        let mut apis = template.http_apis()?;
+        apis.extend(template.rest_apis()?);
+        let api = choose(apis, choice.api.as_deref())?;
         let mut notices = notices(&api, template.other_apis()?);
         let functions = functions(template, &choice.invoke_url)?;
         let authorizers = authorizers(&api, &functions, &mut notices);
+        let access = |authorizer: Option<&String>| match authorizer {
+            None => Access::Public,
+            Some(name) => authorizers.get(name).cloned().unwrap_or(Access::Closed),
+        };
+        let ceiling = match api.kind {
+            ApiKind::Http => HTTP_INTEGRATION_LIMIT,
+            ApiKind::Rest => REST_INTEGRATION_LIMIT,
+        };
         let mut routes = Vec::new();
         for route in &api.routes {
             let key = key(route);
-            let mut access = match &route.authorizer {
-                None => Access::Public,
-                Some(name) => authorizers.get(name).cloned().unwrap_or(Access::Closed),
-            };
-            if route.payload_format_version != "2.0" {
+            let mut access = access(route.authorizer.as_ref());
+            let payload = if route.payload_format_version == "1.0" { Payload::V1 } else { Payload::V2 };
+            if !["1.0", "2.0"].contains(&route.payload_format_version.as_str()) {
                 notices.push(format!("payload format {}: {key} answers 500", route.payload_format_version));
                 access = Access::Closed;
             }
             // Every route comes from an event of a function of this template.
             let Some(function) = functions.get(&route.function) else { continue };
-            let limit = route.timeout.map_or(INTEGRATION_LIMIT, |timeout| timeout.min(INTEGRATION_LIMIT));
-            let target = Target { key, access, function: Arc::clone(function), limit };
-            routes.push((route.method.clone(), route.path.clone(), target));
+            let limit = route.timeout.map_or(ceiling, |timeout| timeout.min(ceiling));
+            let integration = Integration::Function { function: Arc::clone(function), limit, payload };
+            routes.push((route.method.clone(), route.path.clone(), Target { key, access, integration }));
+        }
+        let is_rest = api.kind == ApiKind::Rest;
+        if let Some(cors) = api.cors.as_ref().filter(|_| is_rest) {
+            let default = api.default_authorizer.as_ref().filter(|_| api.authorizes_preflights);
+            routes.extend(preflights(&api, cors).map(|(path, headers)| {
+                let key = format!("OPTIONS {path}");
+                let target = Target { key, access: access(default), integration: Integration::Preflight(headers) };
+                ("OPTIONS".to_owned(), path, target)
+            }));
         }
         let parameters = template.parameters();
         let context = ApiContext {
+            kind: api.kind,
             api_id: api.id,
             account_id: parameters.account_id.clone(),
             region: parameters.region.clone(),
             domain_name: choice.domain_name.clone(),
+            stage: api.stage,
             stage_variables: api.stage_variables,
+            binary_media_types: api.binary_media_types,
         };
-        Ok((Self { context, routes: Routes::new(routes), cors: api.cors }, notices))
+        Ok((Self { context, routes: Routes::new(routes), cors: api.cors.filter(|_| !is_rest) }, notices))
     }
 }
 
-fn choose(mut apis: Vec<HttpApi>, choice: Option<&str>) -> Result<HttpApi, Error> {
+/// The paths that SAM adds a preflight to, with what it answers.
+fn preflights(api: &sam_template::Api, cors: &Cors) -> impl Iterator<Item = (String, HeaderMap)> {
+    let mut methods = BTreeMap::<String, Vec<String>>::new();
+    for route in &api.routes {
+        methods.entry(route.path.clone()).or_default().push(route.method.clone());
+    }
+    methods.into_iter().filter(|(_, methods)| !methods.iter().any(|method| method == "OPTIONS")).map(
+        |(path, methods)| {
+            let mut all = if methods.iter().any(|method| method == "ANY") {
+                ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"].map(str::to_owned).to_vec()
+            } else {
+                methods
+            };
+            all.push("OPTIONS".to_owned());
+            all.sort();
+            (path, cors::mock_headers(cors, &all))
+        },
+    )
+}
+
+fn choose(mut apis: Vec<sam_template::Api>, choice: Option<&str>) -> Result<sam_template::Api, Error> {
     let names = apis.iter().map(|api| api.logical_id.as_str()).collect::<Vec<_>>().join(", ");
     let Some(choice) = choice else {
         return match apis.pop() {
@@ -135,13 +194,10 @@ fn choose(mut apis: Vec<HttpApi>, choice: Option<&str>) -> Result<HttpApi, Error
     }
 }
 
-fn notices(api: &HttpApi, other_apis: Vec<String>) -> Vec<String> {
+fn notices(api: &sam_template::Api, other_apis: Vec<String>) -> Vec<String> {
     let mut notices = other_apis;
     notices.extend(api.unread.iter().cloned());
-    if api.stage != STAGE {
-        notices.push(format!("the stage {}: paths have no stage in front, and functions are told {STAGE}", api.stage));
-    }
-    if api.cors.is_some() {
+    if api.cors.is_some() && api.kind == ApiKind::Http {
         for route in api.routes.iter().filter(|route| route.authorizer.is_some()) {
             if matches!(route.method.as_str(), "ANY" | "OPTIONS") {
                 let key = key(route);
@@ -172,12 +228,17 @@ fn functions(template: &Template, invoke_url: &str) -> Result<BTreeMap<String, A
 
 /// The authorizers by name.
 fn authorizers(
-    api: &HttpApi,
+    api: &sam_template::Api,
     functions: &BTreeMap<String, Arc<Function>>,
     notices: &mut Vec<String>,
 ) -> BTreeMap<String, Access> {
     let mut authorizers = BTreeMap::new();
     for (name, authorizer) in &api.authorizers {
+        // A REST API always has that of IAM; what nobody uses is no news.
+        let is_used = |route: &sam_template::Route| route.authorizer.as_ref() == Some(name);
+        if *authorizer == sam_template::Authorizer::Iam && !api.routes.iter().any(is_used) {
+            continue;
+        }
         let access = match read_authorizer(authorizer, functions) {
             Ok(authorizer) => Access::Authorized(Arc::new(authorizer)),
             Err(reason) => {
@@ -195,20 +256,13 @@ fn read_authorizer(
     authorizer: &sam_template::Authorizer,
     functions: &BTreeMap<String, Arc<Function>>,
 ) -> Result<Authorizer, String> {
-    let LambdaAuthorizer { function, payload_format_version, enable_simple_responses, identity_sources, result_ttl } =
-        match authorizer {
-            sam_template::Authorizer::Lambda(lambda) => lambda,
-            sam_template::Authorizer::Jwt => return Err("JWT authorizers".to_owned()),
-            sam_template::Authorizer::Iam => return Err("IAM authorization".to_owned()),
-        };
-    if payload_format_version != "2.0" {
-        return Err(format!("authorizer payload format {payload_format_version}"));
-    }
-    if !enable_simple_responses {
-        return Err("authorizers that answer IAM policies".to_owned());
-    }
+    let LambdaAuthorizer { function, event, enable_simple_responses, identity_sources, result_ttl } = match authorizer {
+        sam_template::Authorizer::Lambda(lambda) => lambda,
+        sam_template::Authorizer::Jwt => return Err("JWT authorizers".to_owned()),
+        sam_template::Authorizer::Iam => return Err("IAM authorization".to_owned()),
+    };
     let function = functions.get(function).ok_or_else(|| format!("the function {function}"))?;
     let read = |text: &String| IdentitySource::parse(text).ok_or_else(|| format!("the identity source {text}"));
     let sources = identity_sources.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(Authorizer::new(Arc::clone(function), sources, *result_ttl))
+    Authorizer::new(Arc::clone(function), event.clone(), *enable_simple_responses, sources, *result_ttl)
 }

@@ -1,4 +1,6 @@
 //! CORS as an HTTP API does it: preflights are answered here, and what a function says about other origins is replaced.
+//!
+//! SAM gives a REST API a mock integration for `OPTIONS` instead, which says the same to everybody. Functions say the rest.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -36,6 +38,20 @@ pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> HeaderMap {
         if let Some(age) = cors.max_age {
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(age));
         }
+    }
+    headers
+}
+
+/// What the mock of a REST API answers. `methods` are those of the path, for where the template names none.
+pub(crate) fn mock_headers(cors: &Cors, methods: &[String]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    insert_list(&mut headers, ACCESS_CONTROL_ALLOW_ORIGIN, &cors.allow_origins);
+    let methods = if cors.allow_methods.is_empty() { methods } else { &cors.allow_methods };
+    insert_list(&mut headers, ACCESS_CONTROL_ALLOW_METHODS, methods);
+    insert_list(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers);
+    insert_credentials(cors, &mut headers);
+    if let Some(age) = cors.max_age {
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(age));
     }
     headers
 }

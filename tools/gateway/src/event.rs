@@ -1,8 +1,9 @@
-//! The events functions and authorizers get: payload format 2.0.
+//! The events functions and authorizers get: payload format 2.0. What came before it is in [`crate::event_v1`].
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use sam_template::ApiKind;
 use serde_json::{Map, Value, json};
 
 use crate::request::Request;
@@ -10,31 +11,59 @@ use crate::request::Request;
 /// What all events of one API have in common.
 #[derive(Debug)]
 pub(crate) struct ApiContext {
+    pub(crate) kind: ApiKind,
     pub(crate) api_id: String,
     pub(crate) account_id: String,
     pub(crate) region: String,
     pub(crate) domain_name: String,
+    /// The stage every request is served in.
+    pub(crate) stage: String,
     pub(crate) stage_variables: BTreeMap<String, String>,
+    /// Media types whose bodies a REST API passes as base64.
+    pub(crate) binary_media_types: Vec<String>,
 }
 
-/// The stage every request is served in.
-pub(crate) const STAGE: &str = "$default";
+/// The stage of an HTTP API that is in no path.
+pub(crate) const DEFAULT_STAGE: &str = "$default";
+
+impl ApiContext {
+    /// A path without the stage in front, which every path has in a stage that has a name; `None` is outside of it.
+    pub(crate) fn within_stage<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if self.stage == DEFAULT_STAGE {
+            return Some(path);
+        }
+        match path.strip_prefix('/')?.strip_prefix(self.stage.as_str())? {
+            "" => Some("/"),
+            rest => rest.starts_with('/').then_some(rest),
+        }
+    }
+}
+
+/// Who the authorizer says is calling.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Caller {
+    /// Of a policy, not of a simple response.
+    pub(crate) principal_id: Option<String>,
+    pub(crate) context: Map<String, Value>,
+}
 
 /// A request that has found its route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Routed<'r> {
     pub(crate) api: &'r ApiContext,
     pub(crate) request: &'r Request,
+    /// Its path within the stage.
+    pub(crate) path: &'r str,
     pub(crate) route_key: &'r str,
     pub(crate) path_parameters: &'r BTreeMap<String, String>,
 }
 
 impl Routed<'_> {
-    /// The event of the function. `authorizer` is the context its authorizer gave, `None` on a public route.
-    pub(crate) fn function_event(&self, authorizer: Option<Map<String, Value>>) -> Value {
+    /// The event of the function. `caller` is what its authorizer said, `None` on a public route.
+    pub(crate) fn function_event(&self, caller: Option<Caller>) -> Value {
         let mut event = self.common();
-        if let Some(context) = authorizer {
-            event["requestContext"]["authorizer"] = json!({ "lambda": context });
+        if let Some(caller) = caller {
+            event["requestContext"]["authorizer"] = json!({ "lambda": caller.context });
         }
         let content_type = self.request.headers.get("content-type").map_or("", String::as_str);
         let text = str::from_utf8(&self.request.body).ok().filter(|_| is_text(content_type));
@@ -55,7 +84,7 @@ impl Routed<'_> {
     }
 
     fn common(&self) -> Value {
-        let Self { api, request, route_key, path_parameters } = self;
+        let Self { api, request, route_key, path_parameters, .. } = self;
         let mut event = json!({
             "version": "2.0",
             "routeKey": route_key,
@@ -96,18 +125,19 @@ impl Routed<'_> {
             },
             "requestId": request.id,
             "routeKey": route_key,
-            "stage": STAGE,
+            "stage": api.stage,
             "time": clf(request.time),
             "timeEpoch": epoch_millis(request.time),
         })
     }
 
-    fn route_arn(&self) -> String {
-        let (ApiContext { region, account_id, api_id, .. }, Request { method, path, .. }) = (self.api, self.request);
-        format!("arn:aws:execute-api:{region}:{account_id}:{api_id}/{STAGE}/{method}{path}")
+    /// The ARN of the method, which policies speak of.
+    pub(crate) fn route_arn(&self) -> String {
+        let ApiContext { region, account_id, api_id, stage, .. } = self.api;
+        format!("arn:aws:execute-api:{region}:{account_id}:{api_id}/{stage}/{}{}", self.request.method, self.path)
     }
 
-    fn domain_prefix(&self) -> &str {
+    pub(crate) fn domain_prefix(&self) -> &str {
         self.api.domain_name.split('.').next().unwrap_or_default()
     }
 
@@ -128,14 +158,14 @@ impl Routed<'_> {
             "requestTime" => clf(request.time),
             "requestTimeEpoch" => epoch_millis(request.time).to_string(),
             "routeKey" => (*route_key).to_owned(),
-            "stage" => STAGE.to_owned(),
+            "stage" => api.stage.clone(),
             _ => return None,
         })
     }
 }
 
 /// Whether a body of this type goes to functions as text.
-fn is_text(content_type: &str) -> bool {
+pub(crate) fn is_text(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
     let essence = parts.next().unwrap_or_default();
     essence.starts_with("text/")
@@ -144,13 +174,13 @@ fn is_text(content_type: &str) -> bool {
 }
 
 /// Milliseconds since 1970.
-fn epoch_millis(time: SystemTime) -> u64 {
+pub(crate) fn epoch_millis(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time in the Common Log Format: `12/Mar/2020:19:03:58 +0000`.
-fn clf(time: SystemTime) -> String {
+pub(crate) fn clf(time: SystemTime) -> String {
     // "Thu, 12 Mar 2020 19:03:58 GMT"
     let date = httpdate::fmt_http_date(time);
     match date.split(' ').collect::<Vec<_>>()[..] {
@@ -170,16 +200,21 @@ mod tests {
     use hyper::body::Bytes;
     use serde_json::{Map, Value, json};
 
-    use super::{ApiContext, Routed, is_text};
+    use sam_template::ApiKind;
+
+    use super::{ApiContext, Caller, DEFAULT_STAGE, Routed, is_text};
     use crate::request::Request;
 
     fn api() -> ApiContext {
         ApiContext {
+            kind: ApiKind::Http,
             api_id: "api".to_owned(),
             account_id: "123456789012".to_owned(),
             region: "eu-west-1".to_owned(),
             domain_name: "login.example.com".to_owned(),
+            stage: DEFAULT_STAGE.to_owned(),
             stage_variables: BTreeMap::new(),
+            binary_media_types: Vec::new(),
         }
     }
 
@@ -196,6 +231,7 @@ mod tests {
                 ("content-type".to_owned(), content_type.to_owned()),
                 ("user-agent".to_owned(), "curl".to_owned()),
             ]),
+            header_lists: BTreeMap::new(),
             cookies: vec!["a=1".to_owned()],
             query_parameters: BTreeMap::from([("x".to_owned(), "1".to_owned())]),
             body: Bytes::from_static(body),
@@ -204,13 +240,21 @@ mod tests {
 
     fn with_event(request: &Request, make: impl FnOnce(Routed<'_>) -> Value) -> Value {
         let path_parameters = BTreeMap::from([("id".to_owned(), "a b".to_owned())]);
-        make(Routed { api: &api(), request, route_key: "POST /items/{id}", path_parameters: &path_parameters })
+        make(Routed {
+            api: &api(),
+            request,
+            path: &request.path,
+            route_key: "POST /items/{id}",
+            path_parameters: &path_parameters,
+        })
     }
 
     #[test]
     fn a_function_gets_the_whole_event() {
         let context = Map::from_iter([("sub".to_owned(), json!("u1")), ("roles".to_owned(), json!(["user"]))]);
-        let event = with_event(&request("application/json", b"{}"), |routed| routed.function_event(Some(context)));
+        let event = with_event(&request("application/json", b"{}"), |routed| {
+            routed.function_event(Some(Caller { principal_id: None, context }))
+        });
         assert_eq!(
             event,
             json!({
@@ -267,7 +311,8 @@ mod tests {
         request.cookies.clear();
         request.query_parameters.clear();
         let path_parameters = BTreeMap::new();
-        let routed = Routed { api: &api(), request: &request, route_key: "GET /", path_parameters: &path_parameters };
+        let routed =
+            Routed { api: &api(), request: &request, path: "/", route_key: "GET /", path_parameters: &path_parameters };
         let event = routed.function_event(None);
         for absent in ["cookies", "queryStringParameters", "pathParameters", "stageVariables", "body"] {
             assert_eq!(event.get(absent), None, "{absent}");
@@ -286,6 +331,24 @@ mod tests {
         assert_eq!(body("application/json", b"\xff"), ("/w==".to_owned(), true));
         assert_eq!(body("application/octet-stream", b"abc"), ("YWJj".to_owned(), true));
         assert_eq!(body("", b"abc"), ("YWJj".to_owned(), true));
+    }
+
+    #[test]
+    fn a_stage_with_a_name_is_in_front_of_every_path() {
+        let api = ApiContext { stage: "prod".to_owned(), ..api() };
+        for (path, expected) in [
+            ("/prod/items", Some("/items")),
+            ("/prod", Some("/")),
+            ("/prod/", Some("/")),
+            ("/prod//items", Some("//items")),
+            ("/product", None),
+            ("/Prod/items", None),
+            ("/items", None),
+            ("//prod/items", None),
+            ("*", None),
+        ] {
+            assert_eq!(api.within_stage(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -8,19 +8,23 @@ use std::{
 
 use http_body_util::BodyExt;
 use hyper::{
-    Method, StatusCode,
+    Method,
     body::{Body, Bytes, Incoming},
     header::{EXPECT, HeaderValue},
     http::request::Parts,
 };
 
+use sam_template::ApiKind;
+
 use crate::{
-    api::{Access, Api, Target},
+    api::{Access, Api, Integration, Payload, Target},
     authorizer::Verdict,
     cors,
-    event::Routed,
-    invoke::{InvokeError, Invoker},
+    event::{Caller, Routed},
+    event_v1::is_media_type,
+    invoke::{Function, InvokeError, Invoker},
     log::{self, Log, Record},
+    refusal::Refusal,
     request::{Arrival, Request},
     response::{self, Response},
 };
@@ -72,115 +76,164 @@ impl Gateway {
             authorizer: None,
             function: None,
         };
-        let mut response = match receive(&parts, body).await {
+        let kind = api.context.kind;
+        let answer = match receive(&parts, body).await {
             Ok(body) => self.respond(&api, &parts, body, &arrival, &mut record).await,
-            Err(status) => response::own(status),
+            Err(refusal) => Err(refusal),
         };
+        let mut response = answer.unwrap_or_else(|refusal| refusal.response(kind));
         if let Some(cors) = api.cors.as_ref().filter(|_| !cors::is_preflight(&parts)) {
             cors::replace_headers(cors, &parts.headers, response.headers_mut());
         }
         if let Ok(id) = HeaderValue::from_str(&arrival.id) {
-            response.headers_mut().insert("apigw-requestid", id);
+            let name = match kind {
+                ApiKind::Http => "apigw-requestid",
+                ApiKind::Rest => "x-amzn-requestid",
+            };
+            response.headers_mut().insert(name, id);
         }
         self.log.write(&record, response.status(), started.elapsed());
         response
     }
 
-    async fn respond(&self, api: &Api, parts: &Parts, body: Bytes, arrival: &Arrival, record: &mut Record) -> Response {
+    async fn respond(
+        &self,
+        api: &Api,
+        parts: &Parts,
+        body: Bytes,
+        arrival: &Arrival,
+        record: &mut Record,
+    ) -> Result<Response, Refusal> {
         if let Some(cors) = api.cors.as_ref().filter(|_| cors::is_preflight(parts)) {
-            return response::no_content(cors::preflight_headers(cors, &parts.headers));
+            return Ok(response::no_content(cors::preflight_headers(cors, &parts.headers)));
         }
         let request = Request::new(parts, body, arrival, &api.context.domain_name);
-        let Some(found) = api.routes.find(&request.method, &request.path) else {
-            // Where CORS is configured no OPTIONS is unknown, preflight or not.
+        let path = api.context.within_stage(&request.path).ok_or(Refusal::NoStage)?;
+        let Some(found) = api.routes.find(&request.method, path) else {
+            // Where CORS is configured no OPTIONS is unknown to an HTTP API, preflight or not.
             return if api.cors.is_some() && parts.method == Method::OPTIONS {
-                response::no_content(hyper::HeaderMap::new())
+                Ok(response::no_content(hyper::HeaderMap::new()))
             } else {
-                response::own(StatusCode::NOT_FOUND)
+                Err(Refusal::NoRoute)
             };
         };
         let target = found.target;
-        let routed =
-            Routed { api: &api.context, request: &request, route_key: &target.key, path_parameters: &found.parameters };
-        let authorizer = match &target.access {
-            Access::Closed => {
-                log::complain(
-                    &record.id,
-                    &format!("{} needs what is not emulated; see the start of this output", target.key),
-                );
-                return response::own(StatusCode::INTERNAL_SERVER_ERROR);
-            }
-            Access::Public => None,
-            Access::Authorized(authorizer) => {
-                let asked = Instant::now();
-                let verdict = authorizer.decide(&self.invoker, &routed).await;
-                let mut note = |word| record.authorizer = Some((word, asked.elapsed()));
-                match verdict {
-                    Ok(Verdict::Allow(context)) => {
-                        note("allow");
-                        Some(context)
-                    }
-                    Ok(Verdict::Deny) => {
-                        note("deny");
-                        return response::own(StatusCode::FORBIDDEN);
-                    }
-                    Ok(Verdict::NoIdentity) => {
-                        note("not asked");
-                        return response::own(StatusCode::UNAUTHORIZED);
-                    }
-                    Err(error) => {
-                        note("error");
-                        log::complain(&record.id, &format!("authorizer of {}: {}", target.key, log::chain(&error)));
-                        return response::own(StatusCode::INTERNAL_SERVER_ERROR);
-                    }
-                }
-            }
+        let routed = Routed {
+            api: &api.context,
+            request: &request,
+            path,
+            route_key: &target.key,
+            path_parameters: &found.parameters,
         };
-        self.integrate(target, &routed.function_event(authorizer), record).await
+        let caller = self.authorize(target, &routed, record).await?;
+        match &target.integration {
+            Integration::Preflight(headers) => Ok(response::empty(headers.clone())),
+            Integration::Function { function, limit, payload } => {
+                let event = match payload {
+                    Payload::V1 => routed.function_event_v1(caller),
+                    Payload::V2 => routed.function_event(caller),
+                };
+                let answer = self.call(function, &event, *limit, record).await?;
+                let unwrapped = match payload {
+                    Payload::V1 => response::from_function_v1(&answer, decodes(&routed)),
+                    Payload::V2 => response::from_function(answer),
+                };
+                unwrapped.map_err(|malformed| {
+                    log::complain(&record.id, &format!("{}: {malformed}", function.binary));
+                    Refusal::FunctionFailed
+                })
+            }
+        }
     }
 
-    /// Calls the function and unwraps its answer.
-    async fn integrate(&self, target: &Target, event: &serde_json::Value, record: &mut Record) -> Response {
-        let called = Instant::now();
-        let answer = self.invoker.invoke(&target.function, event, target.limit).await;
-        let binary = &target.function.binary;
-        record.function = Some((binary.clone(), called.elapsed()));
-        let (status, reason) = match answer {
-            Ok(answer) => match response::from_function(answer) {
-                Ok(response) => return response,
-                Err(malformed) => (StatusCode::INTERNAL_SERVER_ERROR, malformed.to_string()),
-            },
-            Err(error @ (InvokeError::Unreachable(..) | InvokeError::Timeout(_))) => {
-                (StatusCode::SERVICE_UNAVAILABLE, log::chain(&error))
+    /// Who is calling, `None` on a public route.
+    async fn authorize(
+        &self,
+        target: &Target,
+        routed: &Routed<'_>,
+        record: &mut Record,
+    ) -> Result<Option<Caller>, Refusal> {
+        let authorizer = match &target.access {
+            Access::Closed => {
+                let key = &target.key;
+                log::complain(&record.id, &format!("{key} needs what is not emulated; see the start of this output"));
+                return Err(Refusal::Closed);
             }
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, log::chain(&error)),
+            Access::Public => return Ok(None),
+            Access::Authorized(authorizer) => authorizer,
         };
-        log::complain(&record.id, &format!("{binary}: {reason}"));
-        response::own(status)
+        let asked = Instant::now();
+        let verdict = authorizer.decide(&self.invoker, routed).await;
+        let (word, outcome) = match verdict {
+            Ok(Verdict::Allow(caller)) => ("allow", Ok(Some(caller))),
+            Ok(Verdict::Deny { explicit }) => ("deny", Err(Refusal::Denied { explicit })),
+            Ok(Verdict::NoIdentity) => ("not asked", Err(Refusal::Unauthorized)),
+            Ok(Verdict::Unauthorized) => ("unauthorized", Err(Refusal::Unauthorized)),
+            Err(error) => {
+                log::complain(&record.id, &format!("authorizer of {}: {}", target.key, log::chain(&error)));
+                ("error", Err(Refusal::AuthorizerFailed))
+            }
+        };
+        record.authorizer = Some((word, asked.elapsed()));
+        outcome
+    }
+
+    /// Calls a function.
+    async fn call(
+        &self,
+        function: &Function,
+        event: &serde_json::Value,
+        limit: Duration,
+        record: &mut Record,
+    ) -> Result<Bytes, Refusal> {
+        let called = Instant::now();
+        let answer = self.invoker.invoke(function, event, limit).await;
+        let binary = &function.binary;
+        record.function = Some((binary.clone(), called.elapsed()));
+        answer.map_err(|error| {
+            log::complain(&record.id, &format!("{binary}: {}", log::chain(&error)));
+            match error {
+                InvokeError::Unreachable(..) => Refusal::FunctionUnreachable,
+                InvokeError::Timeout(_) => Refusal::FunctionTimedOut,
+                _ => Refusal::FunctionFailed,
+            }
+        })
     }
 }
 
-/// Takes in the whole payload. An error is the status of the answer.
-async fn receive(parts: &Parts, body: Incoming) -> Result<Bytes, StatusCode> {
+/// Whether a body in base64 is decoded: by an HTTP API always, by a REST API for a client whose first choice is one of the
+/// API's binary media types.
+fn decodes(routed: &Routed<'_>) -> bool {
+    match routed.api.kind {
+        ApiKind::Http => true,
+        ApiKind::Rest => {
+            let accepted = routed.request.headers.get("accept").map_or("", String::as_str);
+            is_media_type(accepted.split(',').next().unwrap_or_default(), &routed.api.binary_media_types)
+        }
+    }
+}
+
+/// Takes in the whole payload.
+async fn receive(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > PAYLOAD_LIMIT && parts.headers.contains_key(EXPECT) {
         // Its sender waits to be told to send.
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(Refusal::BodyTooLarge);
     }
-    tokio::time::timeout(PAYLOAD_TIMEOUT, collect(body, announced)).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+    tokio::time::timeout(PAYLOAD_TIMEOUT, collect(body, announced)).await.unwrap_or(Err(Refusal::BodyTimedOut))
 }
 
-async fn collect(mut body: Incoming, announced: usize) -> Result<Bytes, StatusCode> {
+async fn collect(mut body: Incoming, announced: usize) -> Result<Bytes, Refusal> {
     let mut received = Vec::with_capacity(announced.min(PAYLOAD_LIMIT));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let frame = frame.map_err(|_| Refusal::BodyBroken)?;
         let Some(data) = frame.data_ref() else { continue };
         if received.len() + data.len() > PAYLOAD_LIMIT {
             drop(received);
             let rest = async { while let Some(Ok(_)) = body.frame().await {} };
             // Whether it ends or not, there is one answer.
             let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            return Err(Refusal::BodyTooLarge);
         }
         received.extend_from_slice(data);
     }

@@ -49,6 +49,7 @@ mod tests {
     };
 
     use hyper::body::Bytes;
+    use sam_template::ApiKind;
 
     use super::{IdentitySource, values};
     use crate::{
@@ -68,15 +69,23 @@ mod tests {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
         let request = Request::new(&parts, Bytes::new(), &arrival, "localhost");
         let api = ApiContext {
+            kind: ApiKind::Http,
             api_id: "api".to_owned(),
             account_id: String::new(),
             region: String::new(),
             domain_name: "localhost".to_owned(),
+            stage: "$default".to_owned(),
             stage_variables: BTreeMap::from([("colour".to_owned(), "blue".to_owned())]),
+            binary_media_types: Vec::new(),
         };
         let path_parameters = BTreeMap::new();
-        let routed =
-            Routed { api: &api, request: &request, route_key: "GET /items", path_parameters: &path_parameters };
+        let routed = Routed {
+            api: &api,
+            request: &request,
+            path: "/items",
+            route_key: "GET /items",
+            path_parameters: &path_parameters,
+        };
         let sources: Vec<_> = sources.iter().map(|source| IdentitySource::parse(source).unwrap()).collect();
         values(&sources, &routed)
     }

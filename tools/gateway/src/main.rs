@@ -1,17 +1,20 @@
-//! API Gateway HTTP API on a laptop, for any SAM template.
+//! API Gateway on a laptop, for any SAM template: HTTP APIs and REST APIs.
 //!
 //! `cargo lambda watch` runs functions, but has no authorizers and no routes of a template. This stands in front of it
 //! and does what API Gateway does: routes and CORS from the template, identity sources, the authorizer and its limits,
-//! events in payload format 2.0, answers unwrapped. Functions are called through the Lambda Invoke API.
+//! events in payload formats 2.0 and 1.0, answers unwrapped. Functions are called through the Lambda Invoke API.
 
 mod api;
 mod authorizer;
 mod cors;
 mod event;
+mod event_v1;
 mod gateway;
 mod identity;
 mod invoke;
 mod log;
+mod policy;
+mod refusal;
 mod reload;
 mod request;
 mod response;
@@ -35,7 +38,7 @@ use crate::{
     log::Log,
 };
 
-/// Serves the HTTP API of a SAM template, calling its functions through the Lambda Invoke API.
+/// Serves the HTTP or REST API of a SAM template, calling its functions through the Lambda Invoke API.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

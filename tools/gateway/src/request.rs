@@ -30,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) protocol: &'static str,
     /// Names in lower case, repeated ones joined by commas, without cookies.
     pub(crate) headers: BTreeMap<String, String>,
+    /// The same with cookies, and every value by itself.
+    pub(crate) header_lists: BTreeMap<String, Vec<String>>,
     pub(crate) cookies: Vec<String>,
     /// Decoded, repeated ones joined by commas.
     pub(crate) query_parameters: BTreeMap<String, String>,
@@ -68,6 +70,7 @@ impl Request {
     /// Makes a request of what has been received. `domain_name` stands in for a `Host` that a client did not send.
     pub(crate) fn new(parts: &Parts, body: Bytes, arrival: &Arrival, domain_name: &str) -> Self {
         let query = parts.uri.query().unwrap_or_default();
+        let headers = headers(&parts.headers, body.len(), arrival, domain_name);
         Self {
             id: arrival.id.clone(),
             time: arrival.time,
@@ -76,12 +79,38 @@ impl Request {
             path: parts.uri.path().to_owned(),
             query: query.to_owned(),
             protocol: if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
-            headers: headers(&parts.headers, body.len(), arrival, domain_name),
+            header_lists: header_lists(&parts.headers, &headers),
+            headers,
             cookies: cookies(&parts.headers),
             query_parameters: query_parameters(query),
             body,
         }
     }
+
+    /// The query's parameters, decoded, every value by itself.
+    pub(crate) fn query_lists(&self) -> BTreeMap<String, Vec<String>> {
+        let mut lists = BTreeMap::<String, Vec<String>>::new();
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            lists.entry(decoded(name)).or_default().push(decoded(value));
+        }
+        lists
+    }
+}
+
+/// `headers` with the values that a client sent under one name apart again.
+fn header_lists(received: &HeaderMap, headers: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>> {
+    let mut lists: BTreeMap<_, _> = headers.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
+    for name in received.keys().map(hyper::header::HeaderName::as_str) {
+        // What API Gateway has set stays as it has set it.
+        let is_clients = name == COOKIE || (headers.contains_key(name) && !name.starts_with("x-forwarded-"));
+        if is_clients && name != CONTENT_LENGTH && name != "x-amzn-trace-id" {
+            let values = received.get_all(name).iter();
+            let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+            lists.insert(name.to_owned(), values);
+        }
+    }
+    lists
 }
 
 /// The client's headers and those API Gateway adds. What a client says of port and protocol is replaced, and its

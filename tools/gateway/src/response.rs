@@ -1,4 +1,4 @@
-//! Answers: what a function says, unwrapped, and what API Gateway says by itself.
+//! Answers of functions, unwrapped.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http_body_util::Full;
@@ -7,7 +7,7 @@ use hyper::{
     body::Bytes,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// An answer to a client.
 pub(crate) type Response = hyper::Response<Full<Bytes>>;
@@ -31,19 +31,14 @@ pub(crate) enum Malformed {
 const CONNECTION_HEADERS: [&str; 7] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
-/// API Gateway's own answer with this status.
-pub(crate) fn own(status: StatusCode) -> Response {
-    let message = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
-        status => status.canonical_reason().unwrap_or_default(),
-    };
-    let mut response = hyper::Response::new(Full::from(json!({ "message": message }).to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// An answer of headers alone.
+pub(crate) fn empty(headers: HeaderMap) -> Response {
+    let mut response = hyper::Response::new(Full::default());
+    *response.headers_mut() = headers;
     response
 }
 
-/// The answer to a preflight.
+/// The answer to a preflight of an HTTP API.
 pub(crate) fn no_content(headers: HeaderMap) -> Response {
     let mut response = hyper::Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -59,18 +54,38 @@ pub(crate) fn from_function(answer: Bytes) -> Result<Response, Malformed> {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Ok(response);
     };
+    unwrapped(&value, status, "text/plain;charset=UTF-8", true)
+}
+
+/// Unwraps a function's answer in format 1.0. A body in base64 is decoded where `decodes` says so: a REST API does that for
+/// clients that accept one of its binary media types.
+pub(crate) fn from_function_v1(answer: &Bytes, decodes: bool) -> Result<Response, Malformed> {
+    let value: Value = serde_json::from_slice(answer).map_err(|_| Malformed::Json)?;
+    let status = value.get("statusCode").ok_or(Malformed::StatusCode)?;
+    unwrapped(&value, status, "application/json", decodes)
+}
+
+fn unwrapped(
+    value: &Value,
+    status: &Value,
+    default_content_type: &'static str,
+    decodes: bool,
+) -> Result<Response, Malformed> {
     let status = status.as_u64().filter(|status| (200..=599).contains(status)).ok_or(Malformed::StatusCode)?;
     let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let mut response = hyper::Response::new(Full::new(body(&value)?));
+    let mut response = hyper::Response::new(Full::new(body(value, decodes)?));
     *response.status_mut() = status.ok_or(Malformed::StatusCode)?;
-    *response.headers_mut() = headers(&value)?;
+    *response.headers_mut() = headers(value)?;
+    if !response.headers().contains_key(CONTENT_TYPE) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(default_content_type));
+    }
     Ok(response)
 }
 
-fn body(value: &Value) -> Result<Bytes, Malformed> {
+fn body(value: &Value, decodes: bool) -> Result<Bytes, Malformed> {
     let encoded = match value.get("isBase64Encoded") {
         None | Some(Value::Null) => false,
-        Some(Value::Bool(encoded)) => *encoded,
+        Some(Value::Bool(encoded)) => *encoded && decodes,
         Some(_) => return Err(Malformed::Type("isBase64Encoded")),
     };
     match value.get("body") {
@@ -107,9 +122,6 @@ fn headers(value: &Value) -> Result<HeaderMap, Malformed> {
         }
         Some(_) => return Err(Malformed::Type("cookies")),
     }
-    if !headers.contains_key(CONTENT_TYPE) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
-    }
     Ok(headers)
 }
 
@@ -141,10 +153,10 @@ fn append(headers: &mut HeaderMap, name: &str, value: &Value, place: &'static st
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use hyper::{StatusCode, body::Bytes};
+    use hyper::body::Bytes;
     use serde_json::{Value, json};
 
-    use super::{Malformed, from_function, own};
+    use super::{Malformed, from_function};
 
     fn unwrapped(answer: &Value) -> (u16, Vec<String>, Bytes) {
         parts(from_function(Bytes::from(answer.to_string())).unwrap())
@@ -234,16 +246,5 @@ mod tests {
         assert_eq!(with("cookies", json!("a=1")), Malformed::Type("cookies"));
         let not_base64 = json!({ "statusCode": 200, "body": "é", "isBase64Encoded": true });
         assert_eq!(refused(&not_base64), Malformed::Base64);
-    }
-
-    #[test]
-    fn own_answers_have_api_gateways_words() {
-        let message = |status| parts(own(status)).2;
-        assert_eq!(message(StatusCode::NOT_FOUND), r#"{"message":"Not Found"}"#);
-        assert_eq!(message(StatusCode::UNAUTHORIZED), r#"{"message":"Unauthorized"}"#);
-        assert_eq!(message(StatusCode::FORBIDDEN), r#"{"message":"Forbidden"}"#);
-        assert_eq!(message(StatusCode::PAYLOAD_TOO_LARGE), r#"{"message":"Request Entity Too Large"}"#);
-        assert_eq!(message(StatusCode::INTERNAL_SERVER_ERROR), r#"{"message":"Internal Server Error"}"#);
-        assert_eq!(message(StatusCode::SERVICE_UNAVAILABLE), r#"{"message":"Service Unavailable"}"#);
     }
 }

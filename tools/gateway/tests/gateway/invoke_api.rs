@@ -112,9 +112,36 @@ async fn invoke(request: Request<hyper::body::Incoming>, calls: Calls) -> Result
     }
 }
 
-/// Decides by the first identity source.
+/// Decides by the first identity source, or the token where there is one.
 async fn guard(event: &Value) -> Result<Response<Full<Bytes>>, io::Error> {
-    let verdict = match event["identitySource"][0].as_str().unwrap_or_default() {
+    let of_request = event["identitySource"][0].as_str().or(event["identitySource"].as_str());
+    let token = of_request.or(event["authorizationToken"].as_str()).or(event["headers"]["x-token"].as_str());
+    let method_arn = event["methodArn"].as_str().or(event["routeArn"].as_str()).unwrap_or_default();
+    let policy = |effect: &str, resource: &str| {
+        json!({
+            "principalId": "u1",
+            "policyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [{ "Effect": effect, "Action": "execute-api:Invoke", "Resource": resource }],
+            },
+            "context": { "sub": "u1", "n": 5, "ok": true },
+        })
+    };
+    let verdict = match token.unwrap_or_default() {
+        "policy for this" => policy("Allow", method_arn),
+        "policy for all" => policy("Allow", "*"),
+        "policy for reading" => policy("Allow", "arn:aws:execute-api:*:*:*/*/GET/*"),
+        "policy against" => policy("Deny", "*"),
+        "policy of nobody" => json!({ "policyDocument": policy("Allow", "*")["policyDocument"] }),
+        "policy with a list" => {
+            let mut answer = policy("Allow", "*");
+            answer["context"]["list"] = json!([1]);
+            answer
+        }
+        "unauthorized" => {
+            let error = json!({ "errorType": "Error", "errorMessage": "Unauthorized" });
+            return Ok(answer(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()));
+        }
         "allow" => json!({ "isAuthorized": true, "context": { "sub": "u1", "roles": ["user"], "n": 5, "ok": true } }),
         "allow without context" => json!({ "isAuthorized": true }),
         "deny" => json!({ "isAuthorized": false, "context": { "why": "no" } }),

@@ -10,6 +10,8 @@ mod cors;
 mod events;
 mod integrations;
 mod invoke_api;
+mod policies;
 mod process;
 mod reload;
+mod rest;
 mod routing;
