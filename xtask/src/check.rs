@@ -32,8 +32,8 @@ enum Finding {
     #[error("template.yaml cannot be used")]
     Template(#[source] sam_template::Error),
     /// A function that must not reach AWS could.
-    #[error("the package `protected` depends on {0}")]
-    SdkInProtected(String),
+    #[error("the package `{0}` depends on {1}")]
+    NeedlessSdk(&'static str, String),
     /// It could not look, for a reason that is no fault of what it looks at.
     #[error("{0}")]
     Skipped(&'static str),
@@ -41,10 +41,11 @@ enum Finding {
 
 type Check = fn() -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("format", format),
     ("lints", lints),
     ("every function by itself, as SAM builds it", functions_alone),
+    ("the gateway's sample project", gateway_example),
     ("documentation", documentation),
     ("licences, bans and sources of dependencies", licences),
     ("unused dependencies", unused_dependencies),
@@ -53,7 +54,7 @@ const CHECKS: [(&str, Check); 13] = [
     ("template, as CloudFormation reads it", cloudformation_lint),
     ("template, as a security scanner reads it", security_scan),
     ("docs/openapi.yaml, linted", openapi_lint),
-    ("no AWS SDK in `protected`", no_sdk_in_protected),
+    ("no AWS SDK in `page` and `protected`", no_needless_sdk),
     ("known vulnerabilities of dependencies", advisories),
 ];
 
@@ -151,17 +152,30 @@ fn openapi_lint() -> Result<(), Finding> {
     Ok(process::run("redocly lint docs/openapi.yaml", lint)?)
 }
 
-/// The promise that `protected` links no AWS SDK, held against its dependency tree.
-fn no_sdk_in_protected() -> Result<(), Finding> {
-    let log = workspace::local().join("logs/protected-dependencies.log");
-    let mut tree = at_root(Path::new("cargo"));
-    tree.args(["tree", "--package", "protected", "--edges", "normal", "--prefix", "none"]);
-    process::run_logged("cargo tree", tree, &log)?;
-    let tree = std::fs::read_to_string(&log).map_err(|error| ProcessError::Log(log.clone(), error))?;
-    match tree.lines().find(|line| line.starts_with("aws-sdk") || line.starts_with("aws-config")) {
-        None => Ok(()),
-        Some(dependency) => Err(Finding::SdkInProtected(dependency.to_owned())),
+/// The promise that functions without an AWS permission link no AWS SDK, held against their dependency trees.
+fn no_needless_sdk() -> Result<(), Finding> {
+    for function in ["page", "protected"] {
+        let log = workspace::local().join(format!("logs/{function}-dependencies.log"));
+        let mut tree = at_root(Path::new("cargo"));
+        tree.args(["tree", "--package", function, "--edges", "normal", "--prefix", "none"]);
+        process::run_logged("cargo tree", tree, &log)?;
+        let tree = std::fs::read_to_string(&log).map_err(|error| ProcessError::Log(log.clone(), error))?;
+        if let Some(dependency) =
+            tree.lines().find(|line| line.starts_with("aws-sdk") || line.starts_with("aws-config"))
+        {
+            return Err(Finding::NeedlessSdk(function, dependency.to_owned()));
+        }
     }
+    Ok(())
+}
+
+/// The sample project of the gateway is none of this workspace.
+fn gateway_example() -> Result<(), Finding> {
+    let manifest = "tools/gateway/examples/shop/Cargo.toml";
+    cargo(
+        &["clippy", "--locked", "--manifest-path", manifest, "--target-dir", "target/examples", "--", "-D", "warnings"],
+        &[],
+    )
 }
 
 /// RustSec's advisories, of today: an old copy would say too little.
