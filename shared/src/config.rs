@@ -11,6 +11,31 @@ use secrecy::SecretString;
 
 use crate::clock::EpochSeconds;
 
+/// Every setting there is. A function is given those that it needs.
+const SETTINGS: [&str; 11] = [
+    "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
+    "LATCHKEY_AUDIENCE",
+    "LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS",
+    "LATCHKEY_HS256",
+    "LATCHKEY_ISSUER",
+    "LATCHKEY_KMS_KEY_ID",
+    "LATCHKEY_MIN_PASSWORD_LENGTH",
+    "LATCHKEY_REFRESH_GRACE_SECONDS",
+    "LATCHKEY_REGISTRATION",
+    "LATCHKEY_SEALING_KEY",
+    "LATCHKEY_SIGNING_ALGORITHM",
+];
+
+/// Which of these variables look like settings and are none: a name that is misspelt would otherwise be no setting without
+/// anybody noticing.
+#[must_use]
+pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let is_unknown = |name: &String| name.starts_with("LATCHKEY_") && !SETTINGS.contains(&name.as_str());
+    let mut unknown: Vec<_> = names.into_iter().filter(is_unknown).collect();
+    unknown.sort();
+    unknown
+}
+
 /// Shortest lifetime of an access token that can be configured, in seconds.
 pub const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 60;
 
@@ -231,6 +256,29 @@ mod tests {
         for issuer in ["http://example.com", "example.com", "https://a?b", "https://a#b", "https://a b"] {
             assert!(TokenParties::new(issuer.into(), "latchkey".into()).is_err(), "{issuer}");
         }
+    }
+
+    #[test]
+    fn a_variable_that_only_looks_like_a_setting_is_found() {
+        let names = ["LATCHKEY_ISSUER", "LATCHKEY_ISUER", "LATCHKEY_", "latchkey_issuer", "USERS_TABLE_NAME", "PATH"];
+        assert_eq!(unknown_settings(names.map(str::to_owned)), ["LATCHKEY_", "LATCHKEY_ISUER"]);
+    }
+
+    #[test]
+    fn the_settings_are_those_of_the_template_and_the_local_key() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let template = sam_template::Template::load(&path, sam_template::Parameters::new("latchkey")).unwrap();
+        let mut names: Vec<_> = template
+            .functions()
+            .unwrap()
+            .iter()
+            .flat_map(|function| template.environment(&function.logical_id).unwrap().into_keys())
+            .filter(|name| name.starts_with("LATCHKEY_"))
+            .chain(["LATCHKEY_SEALING_KEY".to_owned()])
+            .collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names, SETTINGS);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// The variable that marks a child and all that comes of it.
-const MARK: &str = "LATCHKEY_XTASK_CHILD";
+const MARK: &str = "XTASK_CHILD";
 /// How long a child may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often a wait looks around.

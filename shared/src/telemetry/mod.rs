@@ -25,7 +25,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use line::FlatJson;
 
 /// Starts logging to standard output. `function` is the name of the function's crate. The level is what Lambda's
-/// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too.
+/// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too,
+/// and so does a variable of the environment that is misspelt.
 pub fn init(function: &'static str) {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     let level = match level.to_ascii_uppercase().as_str() {
@@ -59,6 +60,15 @@ pub fn init(function: &'static str) {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
     }));
+    warn_of_unknown_settings();
+}
+
+/// Warns of variables that look like settings and are none.
+fn warn_of_unknown_settings() {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    for variable in crate::config::unknown_settings(names) {
+        tracing::warn!(event = "start", outcome = "unknown_setting", variable, "this is no setting of Latchkey's");
+    }
 }
 
 /// The span of one request. What is in it is in every line that is written for the request.
