@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod install;
 pub mod kms;
 pub mod lock;
+pub mod package;
 pub mod port;
 pub mod process;
 pub mod progress;

@@ -1,0 +1,133 @@
+//! `cargo xtask package`: what is deployed, built and weighed.
+//!
+//! Each function is built by itself with cargo-lambda, as `sam build` does it, so the bytes are the same. Lambda fetches and
+//! unpacks the archive at every cold start, so each has a budget.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::install::{InstallError, Tools};
+use crate::process::{self, ProcessError};
+use crate::{progress, stack, workspace};
+
+/// What `package` is to do.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// What the functions are to run on; the template says arm64
+    #[arg(long, value_enum, default_value_t = Architecture::Arm64)]
+    arch: Architecture,
+}
+
+/// A processor that Lambda offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Architecture {
+    /// Graviton.
+    Arm64,
+    /// Intel and AMD.
+    #[value(name = "x86_64")]
+    X86,
+}
+
+impl Architecture {
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Arm64 => "--arm64",
+            Self::X86 => "--x86-64",
+        }
+    }
+
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86 => "x86_64",
+        }
+    }
+}
+
+/// The functions could not be packaged.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A tool.
+    #[error("a tool is missing")]
+    Install(#[from] InstallError),
+    /// A build.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The template.
+    #[error("the functions of the template cannot be read")]
+    Template(#[from] sam_template::Error),
+    /// There is no archive where it should be.
+    #[error("{0} cannot be read")]
+    Archive(PathBuf, #[source] io::Error),
+    /// Some are too large.
+    #[error("over their budget: {}", .0.join(", "))]
+    TooLarge(Vec<String>),
+}
+
+/// Most bytes of a function's archive. Without an AWS SDK a function is small; login and account carry the estimate of
+/// passwords with its dictionaries besides.
+fn budget_bytes(binary: &str) -> u64 {
+    match binary {
+        "page" | "protected" => 1_000_000,
+        "authorizer" => 3_000_000,
+        "login" | "account" => 5_000_000,
+        _ => 4_500_000,
+    }
+}
+
+/// Builds an archive of each function of the template below `target/package`, and prints its size beside its budget.
+///
+/// # Errors
+/// A function cannot be built, or is larger than it may be.
+pub fn run(options: &Options) -> Result<(), PackageError> {
+    process::listen_to_signals()?;
+    let tools = Tools::find_or_install()?;
+    let directory = workspace::root().join("target/package").join(options.arch.directory());
+    let template = stack::template("package", &std::collections::BTreeMap::new())?;
+    let mut binaries: Vec<_> = template.functions()?.into_iter().map(|function| function.binary).collect();
+    binaries.sort();
+    let mut lines = Vec::new();
+    let mut too_large = Vec::new();
+    for binary in binaries {
+        let step = progress::step(&format!("building {binary}"));
+        let mut build = process::command(&tools.cargo_lambda);
+        build
+            .args(["lambda", "build", "--release", options.arch.flag(), "--output-format", "zip"])
+            .args(["--package", &binary, "--bin", &binary, "--lambda-dir"])
+            .arg(&directory)
+            .current_dir(workspace::root());
+        process::run("cargo lambda build", build)?;
+        step.done();
+        let archive = directory.join(&binary).join("bootstrap.zip");
+        let size = fs::metadata(&archive).map_err(|error| PackageError::Archive(archive, error))?.len();
+        let budget = budget_bytes(&binary);
+        let is_over = size > budget;
+        lines.push(line(&binary, size, budget));
+        if is_over {
+            too_large.push(binary);
+        }
+    }
+    progress::say(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
+    if too_large.is_empty() { Ok(()) } else { Err(PackageError::TooLarge(too_large)) }
+}
+
+fn line(binary: &str, size: u64, budget: u64) -> String {
+    // In kilobytes, so that no number is too large for a float to hold.
+    let megabytes = |bytes: u64| f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1000.0;
+    let over = if size > budget { "   over" } else { "" };
+    format!("{binary:14} {:6.2} MB of {:4.1} MB{over}", megabytes(size), megabytes(budget))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_line_says_whether_a_function_is_too_large() {
+        assert_eq!(line("protected", 912_345, 1_000_000), "protected        0.91 MB of  1.0 MB");
+        assert_eq!(line("authorizer", 3_000_001, 3_000_000), "authorizer       3.00 MB of  3.0 MB   over");
+    }
+}
