@@ -137,7 +137,7 @@ fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
 #[test]
 fn its_parameters_refuse_what_would_weaken_or_break_it() {
     for (name, value) in [
-        ("AllowedOrigins", "*"),
+        ("AllowedOrigins", "**"),
         ("AllowedOrigins", "https://good.example.com,http://example.com"),
         ("AllowedOrigins", "https://good.example.com,*"),
         ("AllowedOrigins", "https://example.com/path"),
