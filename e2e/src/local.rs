@@ -2,9 +2,11 @@
 //! `cargo xtask test` says where they are.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,12 +27,21 @@ pub fn variable(name: &str) -> String {
 /// There is no answer.
 #[must_use]
 pub fn invoke(function: &str, event: &str) -> (u16, Value) {
+    invoke_at(&variable("LATCHKEY_INVOKE_URL"), function, event)
+}
+
+/// The same, at another Lambda Invoke API.
+///
+/// # Panics
+/// There is no answer.
+#[must_use]
+pub fn invoke_at(invoke_url: &str, function: &str, event: &str) -> (u16, Value) {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(40)))
         .build()
         .into();
-    let url = format!("{}/2015-03-31/functions/{function}/invocations", variable("LATCHKEY_INVOKE_URL"));
+    let url = format!("{invoke_url}/2015-03-31/functions/{function}/invocations");
     let mut answer = agent.post(&url).send(event).unwrap_or_else(|error| panic!("{url}: {error}"));
     let text = answer.body_mut().read_to_string().expect("the answer is text");
     (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
@@ -44,6 +55,37 @@ pub fn invoke(function: &str, event: &str) -> (u16, Value) {
 pub fn sample_event(name: &str) -> String {
     let file = xtask::workspace::root().join("events").join(format!("{name}.json"));
     std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Takes one PUT, as the bucket behind CloudFormation's address does. Gives the address, and then head and body.
+///
+/// # Panics
+/// There is no port, or what comes is no PUT of JSON.
+#[must_use]
+pub fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("CloudFormation's part is played");
+    let url = format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().expect("CloudFormation's part is played"));
+    let taker = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("CloudFormation's part is played");
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("CloudFormation's part is played");
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("CloudFormation's part is played");
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("CloudFormation's part is played");
+        write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").expect("CloudFormation's part is played");
+        (head, serde_json::from_slice(&body).expect("CloudFormation's part is played"))
+    });
+    (url, taker)
 }
 
 /// Runs `latchkey` on the stack's tables, with a line of standard input.
@@ -61,7 +103,21 @@ pub fn latchkey(arguments: &[&str], input: &str) -> Output {
 /// It cannot be run.
 #[must_use]
 pub fn latchkey_in(environment: &BTreeMap<String, String>, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(xtask::workspace::binary("latchkey"))
+    run_latchkey(&xtask::workspace::binary("latchkey"), environment, arguments, input)
+}
+
+/// The same by another build of it.
+///
+/// # Panics
+/// It cannot be run.
+#[must_use]
+pub fn run_latchkey(
+    program: &Path,
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
+    let mut child = Command::new(program)
         .args(arguments)
         .envs(environment)
         .stdin(Stdio::piped())

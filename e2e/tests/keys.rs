@@ -1,44 +1,13 @@
 //! Keys: made by the function and by the operator's command, of every algorithm, and known to everybody who verifies.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
-use std::thread::JoinHandle;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use e2e::local::{invoke, latchkey_in, sample_event};
+use e2e::local::{invoke, latchkey_in, response_url, sample_event};
 use e2e::{ALICE, Client, Tokens, unverified};
 use serde_json::{Value, json};
 use xtask::install::Tools;
 use xtask::stack::{Options, Stack};
-
-/// Takes one PUT, as the bucket behind CloudFormation's address does. Gives the address, and then head and body.
-fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().unwrap());
-    let taker = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream);
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-            head.push_str(&line);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
-        (head, serde_json::from_slice(&body).unwrap())
-    });
-    (url, taker)
-}
 
 #[test]
 fn rotate_keys_answers_cloudformation_where_it_is_told_to() {

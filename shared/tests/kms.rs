@@ -12,17 +12,17 @@ use shared::keys::{KeyKind, signing::TokenSigner};
 use shared::store::client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use xtask::kms::Kms;
+use xtask::moto::Moto;
 
 const CONTEXT: EncryptionContext<'_> = EncryptionContext { kid: "one", purpose: KeyPurpose::AccessToken };
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn start(test: &str) -> Kms {
-    Kms::start(&xtask::workspace::local().join("logs").join(format!("kms-{test}.log"))).unwrap()
+fn start(test: &str) -> Moto {
+    Moto::start(&xtask::workspace::local().join("logs").join(format!("kms-{test}.log"))).unwrap()
 }
 
-async fn client_of(kms: &Kms, access_key: &str, secret_key: &str) -> aws_sdk_kms::Client {
+async fn client_of(kms: &Moto, access_key: &str, secret_key: &str) -> aws_sdk_kms::Client {
     let config = client::config_loader()
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
@@ -128,7 +128,7 @@ async fn kms_that_does_not_answer_is_an_error_in_time() {
 }
 
 /// A request to another part of moto.
-async fn post(kms: &Kms, path: &str, content_type: &str, body: &str) -> String {
+async fn post(kms: &Moto, path: &str, content_type: &str, body: &str) -> String {
     let endpoint = kms.endpoint();
     let address = endpoint.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -3,13 +3,15 @@
 //! Each function is built by itself with cargo-lambda, as `sam build` does it, so the bytes are the same. Lambda fetches and
 //! unpacks the archive at every cold start, so each has a budget.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::install::{InstallError, Tools};
+use crate::install::{self, InstallError};
 use crate::process::{self, ProcessError};
 use crate::{progress, stack, workspace};
 
@@ -32,6 +34,12 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// Of this machine.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86 }
+    }
+
     const fn flag(self) -> &'static str {
         match self {
             Self::Arm64 => "--arm64",
@@ -59,6 +67,9 @@ pub enum PackageError {
     /// The template.
     #[error("the functions of the template cannot be read")]
     Template(#[from] sam_template::Error),
+    /// Where Zig is.
+    #[error("the directory of cargo-lambda cannot be on PATH")]
+    Path(#[source] env::JoinPathsError),
     /// There is no archive where it should be.
     #[error("{0} cannot be read")]
     Archive(PathBuf, #[source] io::Error),
@@ -84,8 +95,13 @@ fn budget_bytes(binary: &str) -> u64 {
 /// A function cannot be built, or is larger than it may be.
 pub fn run(options: &Options) -> Result<(), PackageError> {
     process::listen_to_signals()?;
-    let tools = Tools::find_or_install()?;
-    let directory = workspace::root().join("target/package").join(options.arch.directory());
+    package(options.arch).map(|_| ())
+}
+
+/// The same. Gives the directory, which has a `bootstrap.zip` in a directory named by each function's binary.
+pub(crate) fn package(arch: Architecture) -> Result<PathBuf, PackageError> {
+    let cargo_lambda = install::cargo_lambda()?;
+    let directory = workspace::root().join("target/package").join(arch.directory());
     let template = stack::template("package", &std::collections::BTreeMap::new())?;
     let mut binaries: Vec<_> = template.functions()?.into_iter().map(|function| function.binary).collect();
     binaries.sort();
@@ -93,9 +109,10 @@ pub fn run(options: &Options) -> Result<(), PackageError> {
     let mut too_large = Vec::new();
     for binary in binaries {
         let step = progress::step(&format!("building {binary}"));
-        let mut build = process::command(&tools.cargo_lambda);
+        let mut build = process::command(&cargo_lambda);
+        build.env("PATH", path_with(cargo_lambda.parent())?);
         build
-            .args(["lambda", "build", "--release", options.arch.flag(), "--output-format", "zip"])
+            .args(["lambda", "build", "--release", arch.flag(), "--output-format", "zip"])
             .args(["--package", &binary, "--bin", &binary, "--lambda-dir"])
             .arg(&directory)
             .current_dir(workspace::root());
@@ -111,7 +128,15 @@ pub fn run(options: &Options) -> Result<(), PackageError> {
         }
     }
     progress::say(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
-    if too_large.is_empty() { Ok(()) } else { Err(PackageError::TooLarge(too_large)) }
+    if too_large.is_empty() { Ok(directory) } else { Err(PackageError::TooLarge(too_large)) }
+}
+
+/// PATH with cargo-lambda's own directory: where it is a Python package, so is the Zig that it links with, and it asks the
+/// `python` on PATH for it.
+pub(crate) fn path_with(directory: Option<&Path>) -> Result<OsString, PackageError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = directory.map(Path::to_owned).into_iter().filter(|path| path.is_absolute());
+    env::join_paths(directories.chain(env::split_paths(&path))).map_err(PackageError::Path)
 }
 
 fn line(binary: &str, size: u64, budget: u64) -> String {

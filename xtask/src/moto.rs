@@ -1,4 +1,5 @@
-//! A KMS API on this machine: moto's server, for tests. It has real keys in memory, and is gone with the process.
+//! AWS APIs on this machine: moto's server, for tests. What is made there, KMS keys among it, is real and in memory, and gone
+//! with the process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,33 +11,33 @@ use crate::process::{ProcessError, Supervised, command};
 /// How long its Python may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The KMS API could not be started.
+/// moto could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum KmsError {
+pub enum MotoError {
     /// The tool.
     #[error("moto is missing")]
     Install(#[from] InstallError),
     /// No port.
-    #[error("the KMS API has no port")]
+    #[error("moto has no port")]
     Port(#[from] PortError),
     /// The process.
-    #[error("the KMS API does not run")]
+    #[error("moto does not run")]
     Process(#[from] ProcessError),
 }
 
-/// A running KMS API.
+/// A running server.
 #[derive(Debug)]
-pub struct Kms {
+pub struct Moto {
     port: u16,
     process: Supervised,
 }
 
-impl Kms {
+impl Moto {
     /// Starts it on a free port and waits until it answers.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(log: &Path) -> Result<Self, KmsError> {
+    pub fn start(log: &Path) -> Result<Self, MotoError> {
         let port = port::free()?;
         let mut moto = command(install::moto_server()?);
         moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
@@ -45,7 +46,7 @@ impl Kms {
         Ok(Self { port, process })
     }
 
-    /// What `AWS_ENDPOINT_URL_KMS` is to be.
+    /// What the endpoint of any AWS service is to be.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -1,0 +1,255 @@
+//! An execution environment: one process of a function, from its start to its end. It has one event at a time, as in Lambda.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+
+use crate::limit::Limit;
+use crate::process::{ProcessError, Usage};
+use crate::runtime_api::{Event, RuntimeApi, Said};
+use crate::Share;
+
+/// How long Lambda lets a function initialise (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A function as it is to be run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The bootstrap, or what runs it.
+    pub program: PathBuf,
+    /// Arguments of the program.
+    #[serde(default)]
+    pub arguments: Vec<OsString>,
+    /// Its whole environment, but for what Lambda adds.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Its memory in MB: it is told, and [`Environment::limit`] goes by it.
+    pub memory_megabytes: u32,
+    /// Its time for an event, in seconds.
+    pub timeout_seconds: u64,
+}
+
+/// An execution environment cannot do what it is to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// No port.
+    #[error("the Runtime API of {0} cannot listen")]
+    Listen(String, #[source] io::Error),
+    /// No process.
+    #[error("{0} cannot be started")]
+    Start(PathBuf, #[source] io::Error),
+    /// The process ended.
+    #[error("the process of {function} ended with {status}")]
+    Ended {
+        /// The function.
+        function: String,
+        /// How.
+        status: ExitStatus,
+    },
+    /// Its end cannot be learned.
+    #[error("the process of {0} cannot be waited for")]
+    Wait(String, #[source] io::Error),
+    /// It took too long.
+    #[error("{function} did not answer within {seconds} s")]
+    Timeout {
+        /// The function.
+        function: String,
+        /// How long it had.
+        seconds: u64,
+    },
+    /// It said that it cannot be initialised.
+    #[error("{function} cannot be initialised: {message}")]
+    Init {
+        /// The function.
+        function: String,
+        /// What it said.
+        message: String,
+    },
+    /// The operating system.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// What a function answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it is the function's error, `{"errorType", "errorMessage"}`.
+    pub is_error: bool,
+    /// The payload.
+    pub payload: Bytes,
+    /// From handing the event out to the answer.
+    pub took: Duration,
+    /// From the start of the process to the answer.
+    pub age: Duration,
+}
+
+/// A running process of a function. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Environment {
+    function: Function,
+    api: RuntimeApi,
+    child: Child,
+    pid: i32,
+    started: Instant,
+    // Before the child's end: whom it stopped would not hear of it.
+    limit: Option<Limit>,
+    answered: u64,
+    /// Whether it has asked for an event that it has not been given.
+    is_ready: bool,
+}
+
+impl Environment {
+    /// Starts the process. Its output is this process's standard error.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start(function: &Function) -> Result<Self, EnvironmentError> {
+        Self::start_with(function, Stdio::inherit).await
+    }
+
+    /// The same, and what the process writes is nobody's.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_silently(function: &Function) -> Result<Self, EnvironmentError> {
+        Self::start_with(function, Stdio::null).await
+    }
+
+    async fn start_with(function: &Function, output: impl Fn() -> Stdio) -> Result<Self, EnvironmentError> {
+        let api = RuntimeApi::listen(&function.name)
+            .await
+            .map_err(|error| EnvironmentError::Listen(function.name.clone(), error))?;
+        let mut command = Command::new(&function.program);
+        command
+            .args(&function.arguments)
+            .env_clear()
+            // What Lambda sets itself.
+            .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", &function.name)
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_megabytes.to_string())
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name))
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
+            .env("_HANDLER", "bootstrap")
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(&function.variables)
+            .stdin(Stdio::null())
+            .stdout(output())
+            .stderr(output())
+            .kill_on_drop(true);
+        let failed = |error| EnvironmentError::Start(function.program.clone(), error);
+        let started = Instant::now();
+        let child = command.spawn().map_err(failed)?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(i32::MAX);
+        let function = function.clone();
+        Ok(Self { function, api, child, pid, started, limit: None, answered: 0, is_ready: false })
+    }
+
+    /// Waits until the process has asked for its first event. Gives the time from its start.
+    ///
+    /// # Errors
+    /// It ended, said that it cannot, or took too long.
+    pub async fn initialised(&mut self) -> Result<Duration, EnvironmentError> {
+        loop {
+            match self.hear(INIT_TIMEOUT).await? {
+                Said::Ready(at) => {
+                    self.is_ready = true;
+                    return Ok(at - self.started);
+                }
+                Said::Answer { .. } => {}
+                Said::InitError(body) => {
+                    let message = String::from_utf8_lossy(&body).into_owned();
+                    return Err(EnvironmentError::Init { function: self.function.name.clone(), message });
+                }
+            }
+        }
+    }
+
+    /// From now on the process has the share of a CPU that its memory brings. Lambda gives a whole one before.
+    pub fn limit(&mut self) {
+        self.limit = Share::of_memory(self.function.memory_megabytes).map(|share| Limit::hold(self.pid, share));
+    }
+
+    /// Hands out an event and waits for the answer, and until the process is ready for the next.
+    ///
+    /// # Errors
+    /// It ended or took too long; it is of no more use then.
+    pub async fn invoke(&mut self, payload: Bytes) -> Result<Answer, EnvironmentError> {
+        if !self.is_ready {
+            self.initialised().await?;
+        }
+        let timeout = Duration::from_secs(self.function.timeout_seconds);
+        let number = self.answered;
+        self.answered += 1;
+        self.is_ready = false;
+        let begun = Instant::now();
+        // It is received as long as the server is there, which this holds.
+        let _ = self.api.events.send(Event { payload, timeout });
+        let mut answer = None;
+        loop {
+            match self.hear(timeout).await? {
+                Said::Answer { number: of, is_error, body, at } if of == number => {
+                    answer = Some(Answer { is_error, payload: body, took: at - begun, age: at - self.started });
+                }
+                Said::Ready(_) => {
+                    self.is_ready = true;
+                    // Without an answer, it asks again for what it was given: Lambda would wait, too.
+                    if let Some(answer) = answer {
+                        return Ok(answer);
+                    }
+                }
+                Said::Answer { .. } | Said::InitError(_) => {}
+            }
+        }
+    }
+
+    /// What the process has taken so far.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn usage(&self) -> Result<Usage, EnvironmentError> {
+        Ok(Usage::of(self.pid)?)
+    }
+
+    /// How long the process has been there.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn hear(&mut self, timeout: Duration) -> Result<Said, EnvironmentError> {
+        let function = &self.function.name;
+        tokio::select! {
+            // What it said before it ended counts.
+            biased;
+            said = self.api.said.recv() => match said {
+                Some(said) => Ok(said),
+                None => Err(EnvironmentError::Timeout { function: function.clone(), seconds: 0 }),
+            },
+            status = self.child.wait() => match status {
+                Ok(status) => Err(EnvironmentError::Ended { function: function.clone(), status }),
+                Err(error) => Err(EnvironmentError::Wait(function.clone(), error)),
+            },
+            () = tokio::time::sleep(timeout) => {
+                Err(EnvironmentError::Timeout { function: function.clone(), seconds: timeout.as_secs() })
+            }
+        }
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        // A stopped process is let go on, so that its end is heard.
+        drop(self.limit.take());
+    }
+}
