@@ -83,7 +83,7 @@ const DYNAMODB_LOCAL_SHA512: &str =
 
 /// The libraries that `e2e/tests/oauth.rs` and `interop.rs` run.
 const OAUTH_CLIENT: NodePackages = NodePackages {
-    directory: "oauth-client",
+    directory: "e2e/oauth-client",
     what: "the OAuth client of the tests",
     minimum: &[20],
     node: "Node.js 20",
@@ -91,7 +91,7 @@ const OAUTH_CLIENT: NodePackages = NodePackages {
 };
 /// What lints docs/openapi.yaml.
 const REDOCLY: NodePackages = NodePackages {
-    directory: "openapi",
+    directory: "e2e/openapi",
     what: "the linter of docs/openapi.yaml",
     minimum: &[20, 19],
     node: "Node.js 20.19",
@@ -99,11 +99,20 @@ const REDOCLY: NodePackages = NodePackages {
 };
 /// A browser, and what drives it.
 const BROWSER: NodePackages = NodePackages {
-    directory: "browser",
+    directory: "e2e/browser",
     what: "the browser of the tests",
     minimum: &[20, 11],
     node: "Node.js 20.11",
     remedy: "install Node.js 20.11 or newer with npm",
+};
+
+/// The peers of Node.js that the bench measures, and what bundles them.
+const NODE_PEER: NodePackages = NodePackages {
+    directory: "bench/peers/node",
+    what: "the peers of Node.js",
+    minimum: &[20],
+    node: "Node.js 20",
+    remedy: "install Node.js 20 or newer with npm",
 };
 
 /// A file that is written last: what is beside it is whole.
@@ -193,9 +202,9 @@ struct PythonTool {
     with: &'static [&'static str],
 }
 
-/// Packages that a lock file below `e2e` names.
+/// Packages that a lock file names.
 struct NodePackages {
-    /// Where the lock file is, below `e2e`.
+    /// Where the lock file is, in the checkout.
     directory: &'static str,
     /// What they are, for people.
     what: &'static str,
@@ -324,6 +333,14 @@ pub fn browser() -> Result<PathBuf, InstallError> {
     BROWSER.installed()
 }
 
+/// The directory whose `node_modules` has what the bench's peers of Node.js are made of.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn node_peer() -> Result<PathBuf, InstallError> {
+    NODE_PEER.installed()
+}
+
 /// The Redocly CLI, which Node.js runs.
 ///
 /// # Errors
@@ -339,11 +356,12 @@ impl NodePackages {
         if version_of(Path::new("node"), &["--version"]).is_none_or(|version| version.as_slice() < self.minimum) {
             return Err(InstallError::Missing { program: self.node, remedy: self.remedy });
         }
-        let source = workspace::root().join("e2e").join(self.directory);
+        let source = workspace::root().join(self.directory);
+        let name = self.directory.replace('/', "-");
         let lock_file = source.join("package-lock.json");
         let locked = fs::read(&lock_file).map_err(|error| InstallError::Io(lock_file.clone(), error))?;
         // Another lock file is another installation.
-        let directory = tools().join(format!("{}-{}", self.directory, short_hash(&locked)));
+        let directory = tools().join(format!("{name}-{}", short_hash(&locked)));
         if is_complete(&directory) {
             return Ok(directory);
         }
@@ -365,7 +383,7 @@ impl NodePackages {
         }
         let mut npm = command("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&directory);
-        let log = workspace::local().join("logs").join(format!("install-{}-npm.log", self.directory));
+        let log = workspace::local().join("logs").join(format!("install-{name}-npm.log"));
         run_logged("npm ci", npm, &log).map_err(|source| InstallError::InstallLocked { lock_file, source })?;
         complete(&directory)?;
         step.done();

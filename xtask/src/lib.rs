@@ -2,6 +2,7 @@
 //!
 //! The binary is `cargo xtask`. The library is for tests that need a table or a whole stack of their own.
 
+pub mod bench;
 pub mod check;
 pub mod dynamodb_local;
 pub mod functions;

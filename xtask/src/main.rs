@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{check, functions, package, process, progress, rehearse, test, up};
+use xtask::{bench, check, functions, package, process, progress, rehearse, test, up};
 
 /// Run, test and check Latchkey on this machine.
 ///
@@ -35,6 +35,8 @@ enum Command {
     Check,
     /// Build what is deployed, and print its size beside its budget
     Package(package::Options),
+    /// Measure what is deployed, beside its peers
+    Bench(bench::Options),
     /// Create the stack in an AWS API emulator and run what is deployed against it
     Rehearse(rehearse::Options),
     /// Run a function's binary with the environment that the template gives it
@@ -67,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Test { arguments } => return Ok(test::run(&arguments)?),
         Command::Check => check::run()?,
         Command::Package(options) => package::run(&options)?,
+        Command::Bench(options) => bench::run(&options)?,
         Command::Rehearse(options) => rehearse::run(&options)?,
         Command::RunFunction { environments, binary, arguments } => {
             let status = functions::run(&environments, &binary, &arguments)?;

@@ -40,7 +40,7 @@ impl Architecture {
         if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86 }
     }
 
-    const fn flag(self) -> &'static str {
+    pub(crate) const fn flag(self) -> &'static str {
         match self {
             Self::Arm64 => "--arm64",
             Self::X86 => "--x86-64",
@@ -95,11 +95,25 @@ fn budget_bytes(binary: &str) -> u64 {
 /// A function cannot be built, or is larger than it may be.
 pub fn run(options: &Options) -> Result<(), PackageError> {
     process::listen_to_signals()?;
-    package(options.arch).map(|_| ())
+    package(options.arch)?.must_be_small()
 }
 
-/// The same. Gives the directory, which has a `bootstrap.zip` in a directory named by each function's binary.
-pub(crate) fn package(arch: Architecture) -> Result<PathBuf, PackageError> {
+/// What was built.
+pub(crate) struct Packages {
+    /// It has a `bootstrap.zip` in a directory named by each function's binary.
+    pub(crate) directory: PathBuf,
+    too_large: Vec<String>,
+}
+
+impl Packages {
+    /// Makes sure that none is over its budget.
+    pub(crate) fn must_be_small(self) -> Result<(), PackageError> {
+        if self.too_large.is_empty() { Ok(()) } else { Err(PackageError::TooLarge(self.too_large)) }
+    }
+}
+
+/// Builds, and prints the sizes.
+pub(crate) fn package(arch: Architecture) -> Result<Packages, PackageError> {
     let cargo_lambda = install::cargo_lambda()?;
     let directory = workspace::root().join("target/package").join(arch.directory());
     let template = stack::template("package", &std::collections::BTreeMap::new())?;
@@ -128,7 +142,7 @@ pub(crate) fn package(arch: Architecture) -> Result<PathBuf, PackageError> {
         }
     }
     progress::say(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
-    if too_large.is_empty() { Ok(directory) } else { Err(PackageError::TooLarge(too_large)) }
+    Ok(Packages { directory, too_large })
 }
 
 /// PATH with cargo-lambda's own directory: where it is a Python package, so is the Zig that it links with, and it asks the

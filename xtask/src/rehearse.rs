@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
         process::run("cargo build", build)?;
     }
     step.done();
-    rehearse("rehearsal", &host)?;
+    rehearse("rehearsal", &host.directory)?;
     if options.quick {
         progress::warn("SKIPPED, because of --quick: arm64 under QEMU, and what `sam build` makes");
         return Ok(());
@@ -72,8 +72,9 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
         Architecture::Arm64 => host,
         Architecture::X86 => package::package(Architecture::Arm64)?,
     };
-    rehearse("arm64", &arm64)?;
-    same_as_sam(&arm64)
+    rehearse("arm64", &arm64.directory)?;
+    same_as_sam(&arm64.directory)?;
+    Ok(arm64.must_be_small()?)
 }
 
 /// Runs the tests of a file that `cargo xtask test` passes over.

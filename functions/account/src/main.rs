@@ -42,7 +42,7 @@ async fn wire() -> Result<Account, lambda_runtime::Error> {
     let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let attempts = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
+    let client = client::from_lambda_environment();
     Ok(Account {
         users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),

@@ -46,7 +46,7 @@ async fn wire() -> Result<Authorizer, lambda_runtime::Error> {
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
     // Public keys need no seal to be opened; the secrets of HS256 do.
     let sealing = if config::accepts_hs256()? { Some(SealingConfig::from_env()?) } else { None };
-    let sdk_config = client::lambda_config().await;
+    let sdk_config = client::lambda_config();
     let sealer = sealing.map(|sealing| Sealer::new(&sealing, &sdk_config)).transpose()?;
     let client = Client::new(&sdk_config);
     let keys = VerificationKeys::new(SigningKeysTable::new(client.clone(), keys), sealer);

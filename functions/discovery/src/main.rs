@@ -32,6 +32,6 @@ async fn run() -> Result<(), lambda_runtime::Error> {
 async fn wire() -> Result<Discovery, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
+    let client = client::from_lambda_environment();
     Ok(Discovery { keys: VerificationKeys::new(SigningKeysTable::new(client, keys), None), parties })
 }

@@ -52,7 +52,7 @@ async fn wire() -> Result<Login, lambda_runtime::Error> {
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let attempts = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let sdk_config = client::lambda_config().await;
+    let sdk_config = client::lambda_config();
     let sealer = Sealer::new(&sealing, &sdk_config)?;
     let client = Client::new(&sdk_config);
     Ok(Login {

@@ -33,7 +33,7 @@ async fn wire() -> Result<Logout, lambda_runtime::Error> {
     let users = config::table_name("USERS_TABLE_NAME")?;
     let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
-    let client = client::from_lambda_environment().await;
+    let client = client::from_lambda_environment();
     Ok(Logout {
         users: UsersTable::new(client.clone(), users),
         sessions: SessionsTable::new(client.clone(), sessions),

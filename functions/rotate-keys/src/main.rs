@@ -39,7 +39,7 @@ async fn wire() -> Result<RotateKeys, lambda_runtime::Error> {
     let algorithm = config::signing_algorithm()?;
     let sealing = SealingConfig::from_env()?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let sdk_config = client::lambda_config().await;
+    let sdk_config = client::lambda_config();
     Ok(RotateKeys {
         table: SigningKeysTable::new(Client::new(&sdk_config), keys),
         sealer: Sealer::new(&sealing, &sdk_config)?,

@@ -1,17 +1,23 @@
-//! The DynamoDB client of a function.
+//! The AWS clients of a function.
 //!
 //! One TLS stack (rustls on AWS-LC), credentials and region from the environment as Lambda gives them, limits of time on
-//! everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable, and nothing here knows of it.
+//! everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable.
+//!
+//! A function's configuration is built here and not by the SDK's loader, which looks for profiles, roles to assume and instance
+//! metadata. There are none in Lambda, and what looks for them is a tenth of a function's size.
 
+use std::env;
 use std::time::Duration;
 
-use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_smithy_http_client::tls::Provider;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 /// Time to open a connection: a handshake within a region takes milliseconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,31 +29,127 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Attempts at a call, the first included.
 const ATTEMPTS: u32 = 3;
 
-/// Configuration of the SDK with the limits that hold everywhere. The operator's command adds its own credentials.
+/// The roots of Amazon Trust Services, which every endpoint of AWS has its certificate from
+/// (<https://www.amazontrust.com/repository/>). To read the machine's hundred and more takes a millisecond of every cold start.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
+
+/// Configuration of the operator's command: what the SDK finds on a person's machine, with the limits that hold everywhere.
 #[must_use]
 pub fn config_loader() -> ConfigLoader {
-    let http_client =
-        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client).timeout_config(timeouts).retry_config(
-        RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(50)),
-    )
+    let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls()).build_https();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client)
+        .timeout_config(timeouts())
+        .retry_config(retries())
 }
 
 /// The configuration of a Lambda function: region and credentials are in its environment, and nowhere else.
-pub async fn lambda_config() -> SdkConfig {
-    config_loader()
-        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-        .region(EnvironmentVariableRegionProvider::new())
-        .load()
-        .await
+#[must_use]
+pub fn lambda_config() -> SdkConfig {
+    let region = env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+    let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls());
+    // Without a context, the machine's roots are read.
+    let amazon_roots = has_amazon_roots(region.as_deref(), env::var_os("SSL_CERT_FILE").is_some()).then(amazon_roots);
+    let http_client = match amazon_roots.flatten() {
+        Some(context) => http_client.tls_context(context).build_https(),
+        None => http_client.build_https(),
+    };
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client)
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .region(region.map(Region::new))
+        .service_config(Environment)
+        .build()
 }
 
-/// The client of a Lambda function. It connects at its first call.
-pub async fn from_lambda_environment() -> Client {
-    Client::new(&lambda_config().await)
+/// The DynamoDB client of a Lambda function. It connects at its first call.
+#[must_use]
+pub fn from_lambda_environment() -> Client {
+    Client::new(&lambda_config())
+}
+
+fn tls() -> Provider {
+    Provider::Rustls(CryptoMode::AwsLc)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(50))
+}
+
+/// Whether an endpoint has its certificate from Amazon's roots: in the partition `aws`. Where another file of roots is named,
+/// that is meant.
+fn has_amazon_roots(region: Option<&str>, names_roots: bool) -> bool {
+    let other_partitions = ["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"];
+    !names_roots && region.is_some_and(|region| !other_partitions.iter().any(|prefix| region.starts_with(prefix)))
+}
+
+fn amazon_roots() -> Option<TlsContext> {
+    TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)).build().ok()
+}
+
+/// Settings of one service from the environment, as the SDK's loader takes them: `AWS_ENDPOINT_URL_DYNAMODB` before
+/// `AWS_ENDPOINT_URL` (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+#[derive(Debug)]
+struct Environment;
+
+impl LoadServiceConfig for Environment {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().replace(' ', "_").to_uppercase();
+        env::var(format!("{}_{service}", key.env())).or_else(|_| env::var(key.env())).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// The fingerprints that <https://www.amazontrust.com/repository/> publishes.
+    const FINGERPRINTS: [&str; 5] = [
+        "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+        "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+        "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+        "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+        "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+    ];
+
+    #[test]
+    fn the_roots_are_those_of_amazon() {
+        let text = std::str::from_utf8(AMAZON_ROOTS).unwrap();
+        let fingerprints: Vec<String> = text
+            .split("-----BEGIN CERTIFICATE-----")
+            .skip(1)
+            .map(|block| {
+                let encoded: String = block.split("-----END").next().unwrap().split_whitespace().collect();
+                let hash = digest(&SHA256, &STANDARD.decode(encoded).unwrap());
+                hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+            })
+            .collect();
+        assert_eq!(fingerprints, FINGERPRINTS);
+        assert!(amazon_roots().is_some());
+    }
+
+    #[test]
+    fn amazon_s_roots_are_for_its_own_partition_and_step_back_for_a_file_of_roots() {
+        assert!(has_amazon_roots(Some("eu-west-1"), false));
+        assert!(!has_amazon_roots(Some("eu-west-1"), true));
+        for region in ["cn-north-1", "us-gov-west-1", "us-iso-east-1", "eusc-de-east-1"] {
+            assert!(!has_amazon_roots(Some(region), false), "{region}");
+        }
+        assert!(!has_amazon_roots(None, false));
+    }
 }

@@ -24,7 +24,7 @@ impl Tables {
         let name = format!("{test}-{}", std::process::id());
         let template = Template::load(&xtask::workspace::template(), Parameters::new(&name)).unwrap();
         xtask::tables::create(&endpoint, &template).unwrap();
-        Self { client: client::from_lambda_environment().await, name }
+        Self { client: client::from_lambda_environment(), name }
     }
 
     /// The same tables, reached through another address.

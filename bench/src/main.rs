@@ -1,0 +1,114 @@
+//! What Latchkey's functions take, in time, CPU and memory, beside their peers. `cargo xtask bench` builds everything this
+//! needs and starts it.
+//!
+//! Whatever is compared is measured in one run, in turn, so that a busy machine is busy for all.
+
+mod contenders;
+mod endpoints;
+mod load;
+mod primitives;
+mod report;
+mod rounds;
+mod statistics;
+mod targets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::contenders::Contenders;
+use crate::endpoints::Endpoints;
+use crate::report::Report;
+
+/// Measures the functions that are deployed, beside their peers.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The functions' packages, unpacked: a directory for each, with its bootstrap.
+    #[arg(long)]
+    packages: PathBuf,
+    /// The peers: `empty`, `tutorial`, and a directory `node` with bundles.
+    #[arg(long)]
+    peers: PathBuf,
+    /// Where the results go.
+    #[arg(long)]
+    output: PathBuf,
+    /// Fewer rounds and a short load: an impression, no proof.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds of cold starts.
+    pub(crate) cold_rounds: usize,
+    /// Rounds of warm calls, and calls in each.
+    pub(crate) warm: (usize, usize),
+    /// The same for what hashes.
+    pub(crate) warm_hashing: (usize, usize),
+    /// Seconds of load for each concurrency.
+    pub(crate) load_seconds: u64,
+    /// Seconds of the mixed load.
+    pub(crate) mixed_seconds: u64,
+}
+
+impl Effort {
+    const FULL: Self =
+        Self { cold_rounds: 21, warm: (15, 200), warm_hashing: (15, 20), load_seconds: 20, mixed_seconds: 600 };
+    const QUICK: Self =
+        Self { cold_rounds: 7, warm: (5, 100), warm_hashing: (3, 10), load_seconds: 5, mixed_seconds: 30 };
+}
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("a target is missed: see the table");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            let mut source = error.source();
+            while let Some(error) = source {
+                eprintln!("  because: {error}");
+                source = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<bool, Anything> {
+    let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
+    std::fs::create_dir_all(&arguments.output)?;
+    let mut report = Report::new(arguments.quick);
+
+    say("starting DynamoDB Local and its stand-in over TLS");
+    let endpoints = Endpoints::start(&arguments.output).await?;
+    let contenders = Contenders::new(&arguments.packages, &arguments.peers, &endpoints).await?;
+    report.sizes = contenders.sizes()?;
+
+    say("cold starts, in turn");
+    report.cold = rounds::cold(&contenders, effort).await?;
+    say("warm calls, in turn");
+    report.warm = rounds::warm(&contenders, effort).await?;
+    say("hashing, in turn");
+    report.hashing = rounds::hashing(&contenders, effort).await?;
+    say("signatures, keys and tokens, by criterion and fast-jwt");
+    report.primitives = primitives::read(&arguments.peers)?;
+    say("the whole path under load");
+    report.load = load::run(&contenders, &arguments.output, effort).await?;
+
+    report.targets = targets::check(&report);
+    report.write(&arguments.output)?;
+    Ok(report.targets.iter().all(|target| target.is_reached || target.is_known))
+}
+
+#[allow(clippy::print_stdout, reason = "progress")]
+pub(crate) fn say(what: &str) {
+    println!("==> {what}");
+}

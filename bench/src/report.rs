@@ -1,0 +1,205 @@
+//! The results: a table for people, JSON for programs, a picture.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::Anything;
+use crate::contenders::Size;
+use crate::load::Load;
+use crate::primitives::Primitive;
+use crate::rounds::{Cold, MEMORY_MEGABYTES, Warm};
+use crate::targets::Target;
+
+/// Everything that a run found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Whether it was a short run.
+    pub(crate) is_quick: bool,
+    /// What it ran on.
+    pub(crate) machine: String,
+    pub(crate) sizes: Vec<Size>,
+    pub(crate) cold: Vec<Cold>,
+    pub(crate) warm: Vec<Warm>,
+    pub(crate) hashing: Vec<Warm>,
+    pub(crate) primitives: Vec<Primitive>,
+    pub(crate) load: Vec<Load>,
+    pub(crate) targets: Vec<Target>,
+}
+
+impl Report {
+    pub(crate) fn new(is_quick: bool) -> Self {
+        Self {
+            is_quick,
+            machine: machine(),
+            sizes: Vec::new(),
+            cold: Vec::new(),
+            warm: Vec::new(),
+            hashing: Vec::new(),
+            primitives: Vec::new(),
+            load: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Prints the table, and writes it, the JSON and the picture into a directory.
+    #[allow(clippy::print_stdout, reason = "the table is what it is for")]
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), Anything> {
+        let table = self.table()?;
+        println!("{table}");
+        fs::write(directory.join("report.txt"), &table)?;
+        fs::write(directory.join("report.json"), serde_json::to_string_pretty(self)?)?;
+        fs::write(directory.join("report.svg"), self.picture()?)?;
+        println!("written: report.txt, report.json, report.svg in {}", directory.display());
+        Ok(())
+    }
+
+    fn table(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let kind = if self.is_quick { "a short run: an impression, no proof" } else { "medians of a full run" };
+        writeln!(text, "\n{kind}; {}", self.machine)?;
+
+        writeln!(text, "\nCold: from the start of the process to its first answer, DynamoDB over TLS, ms")?;
+        let empty = |megabytes: u32| {
+            let found = |cold: &&Cold| cold.name == "empty bootstrap" && cold.memory_megabytes == megabytes;
+            self.cold.iter().find(found).map_or(f64::NAN, |cold| cold.first_answer_ms)
+        };
+        writeln!(
+            text,
+            "{:22} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "", "MB", "to ready", "the call", "in all", "CPU", "x empty"
+        )?;
+        for megabytes in MEMORY_MEGABYTES {
+            for cold in self.cold.iter().filter(|cold| cold.memory_megabytes == megabytes) {
+                writeln!(
+                    text,
+                    "{:22} {megabytes:7} {:9.2} {:9.2} {:9.2} {:9.2} {:9.1}",
+                    cold.name,
+                    cold.ready_ms,
+                    cold.first_call_ms,
+                    cold.first_answer_ms,
+                    cold.cpu_ms,
+                    cold.first_answer_ms / empty(megabytes)
+                )?;
+            }
+        }
+
+        writeln!(text, "\nWarm: with DynamoDB Local")?;
+        writeln!(text, "{:26} {:>9} {:>9} {:>12} {:>12}", "", "p50 µs", "p99 µs", "CPU µs/call", "peak MB")?;
+        for warm in self.warm.iter().chain(&self.hashing) {
+            writeln!(
+                text,
+                "{:26} {:9.0} {:9.0} {:12.0} {:>12}",
+                warm.name,
+                warm.p50_us,
+                warm.p99_us,
+                warm.cpu_us,
+                if warm.peak_rss_bytes == 0 { "-".to_owned() } else { megabytes(warm.peak_rss_bytes) },
+            )?;
+        }
+
+        writeln!(text, "\nPrimitives, µs")?;
+        for primitive in &self.primitives {
+            let times: Vec<_> = primitive.us.iter().map(|(who, us)| format!("{who} {us:.2}")).collect();
+            writeln!(text, "{:22} {}", primitive.name, times.join("   "))?;
+        }
+
+        writeln!(text, "\nThe whole path: gateway, authorizer, function, DynamoDB Local, and the load on the same machine")?;
+        writeln!(
+            text,
+            "{:22} {:>8} {:>9} {:>9} {:>8} {:>8} {:>6}   memory",
+            "", "clients", "requests", "a second", "p50 ms", "p99 ms", "wrong"
+        )?;
+        for load in &self.load {
+            let memory = load.rss_bytes.map_or_else(String::new, |(before, after)| {
+                format!("{} MB, then {} MB", megabytes(before), megabytes(after))
+            });
+            writeln!(
+                text,
+                "{:22} {:8} {:9} {:9.0} {:8.2} {:8.2} {:6}   {memory}",
+                load.name, load.clients, load.requests, load.requests_per_second, load.p50_ms, load.p99_ms, load.wrong
+            )?;
+        }
+
+        writeln!(text, "\nArchives, as they are deployed")?;
+        for size in &self.sizes {
+            let (archive, bootstrap) = (megabytes(size.archive_bytes), megabytes(size.bootstrap_bytes));
+            writeln!(text, "{:22} {archive:>6} MB, of a bootstrap of {bootstrap:>6} MB", size.name)?;
+        }
+
+        writeln!(text, "\nTargets")?;
+        for target in &self.targets {
+            let verdict = match (target.is_reached, target.is_known) {
+                (true, _) => "reached",
+                (false, true) => "MISSED (docs/PERFORMANCE.md says why)",
+                (false, false) => "MISSED",
+            };
+            let side = if target.is_least { "at least" } else { "at most" };
+            writeln!(text, "{:70} {:9.2}  {side:8} {:6.2}  {verdict}", target.name, target.found, target.limit)?;
+        }
+        Ok(text)
+    }
+
+    /// Bars of the cold starts, at a whole CPU and at 128 MB. A logarithm: the longest is hundreds of times the shortest.
+    fn picture(&self) -> Result<String, std::fmt::Error> {
+        const LEFT: f64 = 190.0;
+        const WIDTH: f64 = 520.0;
+        const ROW: f64 = 26.0;
+        let sizes = [MEMORY_MEGABYTES[0], MEMORY_MEGABYTES[3]];
+        let rows: Vec<&Cold> = sizes
+            .iter()
+            .flat_map(|megabytes| self.cold.iter().filter(move |cold| cold.memory_megabytes == *megabytes))
+            .collect();
+        let longest = rows.iter().map(|cold| cold.first_answer_ms).fold(1.0, f64::max);
+        #[allow(clippy::cast_precision_loss, reason = "a few rows")]
+        let height = 70.0 + ROW * rows.len() as f64 + 30.0;
+        let mut svg = String::new();
+        writeln!(
+            svg,
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {height:.0}" font-family="system-ui, sans-serif" font-size="13"><rect width="800" height="{height:.0}" fill="#ffffff"/><text x="16" y="28" font-size="16" font-weight="600" fill="#1a1a1a">Cold start to the first answer, ms (logarithmic)</text>"##
+        )?;
+        let mut y = 50.0;
+        let mut last = 0;
+        for cold in rows {
+            if cold.memory_megabytes != last {
+                last = cold.memory_megabytes;
+                y += 14.0;
+                let what = if last == sizes[0] { "a whole CPU (1769 MB)" } else { "128 MB" };
+                writeln!(svg, r##"<text x="16" y="{y:.0}" fill="#555555">{what}</text>"##)?;
+                y += 8.0;
+            }
+            let width = WIDTH * (1.0 + cold.first_answer_ms).ln() / (1.0 + longest).ln();
+            let colour = if cold.name == "authorizer" { "#0b6bcb" } else { "#b8c4d0" };
+            writeln!(
+                svg,
+                r##"<text x="{:.0}" y="{:.0}" text-anchor="end" fill="#1a1a1a">{}</text><rect x="{LEFT}" y="{:.0}" width="{width:.1}" height="{:.0}" rx="2" fill="{colour}"/><text x="{:.1}" y="{:.0}" fill="#1a1a1a">{:.1}</text>"##,
+                LEFT - 8.0,
+                y + 16.0,
+                cold.name,
+                y + 3.0,
+                ROW - 8.0,
+                LEFT + width + 6.0,
+                y + 16.0,
+                cold.first_answer_ms
+            )?;
+            y += ROW - 2.0;
+        }
+        writeln!(svg, "</svg>")?;
+        Ok(svg)
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    // In kilobytes, so that no number is too large for a float to hold.
+    format!("{:.2}", f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1e3)
+}
+
+/// Processor and number of CPUs, as Linux says.
+fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("a CPU");
+    format!("{cpus} CPUs, {model}")
+}

@@ -1,0 +1,203 @@
+//! Rounds: in each, every contender has its turn, and another begins.
+
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use lambda_host::Environment;
+use serde::Serialize;
+
+use crate::contenders::{Contender, Contenders};
+use crate::statistics::{median, percentile};
+use crate::{Anything, Effort};
+
+/// Memory sizes at which cold starts are measured, in MB. The first is a whole CPU.
+pub(crate) const MEMORY_MEGABYTES: [u32; 4] = [1769, 512, 256, 128];
+/// Calls that are not counted: caches fill, connections open.
+const UNCOUNTED: usize = 20;
+const UNCOUNTED_HASHING: usize = 3;
+
+/// A function's cold start at a memory size: medians of all rounds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cold {
+    pub(crate) name: &'static str,
+    pub(crate) memory_megabytes: u32,
+    /// From the start of the process to its first request for an event.
+    pub(crate) ready_ms: f64,
+    /// From there to the first answer: what the first caller waits for, on top of Lambda's own start.
+    pub(crate) first_call_ms: f64,
+    /// From the start of the process to its first answer.
+    pub(crate) first_answer_ms: f64,
+    /// CPU time until then.
+    pub(crate) cpu_ms: f64,
+}
+
+/// A function's warm calls.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Warm {
+    pub(crate) name: String,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// CPU time of a call: the median of all rounds.
+    pub(crate) cpu_us: f64,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// Cold starts with DynamoDB over TLS.
+pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<Cold>, Anything> {
+    let turns: Vec<(&Contender, u32)> = MEMORY_MEGABYTES
+        .iter()
+        .flat_map(|megabytes| contenders.cold.iter().map(move |contender| (contender, *megabytes)))
+        .collect();
+    let mut samples: Vec<Vec<[f64; 4]>> = vec![Vec::new(); turns.len()];
+    // The first round fills the page cache and the stand-in's memory.
+    for round in 0..=effort.cold_rounds {
+        for place in 0..turns.len() {
+            let index = (place + round) % turns.len();
+            let (contender, megabytes) = turns[index];
+            let sample = cold_start(contender, megabytes).await?;
+            if round > 0 {
+                samples[index].push(sample);
+            }
+        }
+    }
+    Ok(turns
+        .iter()
+        .zip(&samples)
+        .map(|((contender, memory_megabytes), samples)| {
+            let of = |column: usize| median(&samples.iter().map(|sample| sample[column]).collect::<Vec<_>>());
+            Cold {
+                name: contender.name,
+                memory_megabytes: *memory_megabytes,
+                ready_ms: of(0),
+                first_call_ms: of(1),
+                first_answer_ms: of(2),
+                cpu_ms: of(3),
+            }
+        })
+        .collect())
+}
+
+async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<[f64; 4], Anything> {
+    let mut function = contender.function.clone();
+    function.memory_megabytes = memory_megabytes;
+    let mut environment = Environment::start_silently(&function).await?;
+    let ready = environment.initialised().await?;
+    environment.limit();
+    let answer = environment.invoke(contender.events.get(0)).await?;
+    let cpu = environment.usage()?.cpu;
+    contender.events.check(contender.name, &answer.payload)?;
+    Ok([milliseconds(ready), milliseconds(answer.took), milliseconds(answer.age), milliseconds(cpu)])
+}
+
+/// Warm calls with DynamoDB Local.
+pub(crate) async fn warm(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
+    let (rounds, calls) = effort.warm;
+    let mut samples = vec![Samples::default(); contenders.warm.len()];
+    for round in 0..rounds {
+        for place in 0..contenders.warm.len() {
+            let index = (place + round) % contenders.warm.len();
+            samples[index].add(&contenders.warm[index], UNCOUNTED, calls, round).await?;
+        }
+    }
+    Ok(contenders.warm.iter().zip(samples).map(|(contender, samples)| samples.warm(contender.name)).collect())
+}
+
+/// Logins, and beside them the hash that they compute.
+pub(crate) async fn hashing(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
+    let (rounds, calls) = effort.warm_hashing;
+    let mut samples = vec![Samples::default(); contenders.hashing.len()];
+    let mut raw = Samples::default();
+    let mut memory = vec![Block::new(); usize::try_from(Params::DEFAULT_M_COST)?];
+    for round in 0..rounds {
+        for place in 0..=contenders.hashing.len() {
+            let index = (place + round) % (contenders.hashing.len() + 1);
+            match contenders.hashing.get(index) {
+                Some(contender) => samples[index].add(contender, UNCOUNTED_HASHING, calls, round).await?,
+                None => raw.add_raw(&mut memory, calls)?,
+            }
+        }
+    }
+    let names = contenders.hashing.iter().map(|contender| contender.name);
+    let mut all: Vec<_> = names.zip(samples).map(|(name, samples)| samples.warm(name)).collect();
+    all.push(raw.warm("Argon2id, the call alone"));
+    Ok(all)
+}
+
+#[derive(Clone, Debug, Default)]
+struct Samples {
+    took_us: Vec<f64>,
+    cpu_us: Vec<f64>,
+    peak_rss_bytes: u64,
+}
+
+impl Samples {
+    /// A round: a process of its own, some calls, and then those that count.
+    #[allow(clippy::cast_precision_loss, reason = "a number of calls is small")]
+    async fn add(
+        &mut self,
+        contender: &Contender,
+        uncounted: usize,
+        calls: usize,
+        round: usize,
+    ) -> Result<(), Anything> {
+        let mut environment = Environment::start_silently(&contender.function).await?;
+        let mut before = Duration::ZERO;
+        for call in 0..uncounted + calls {
+            if call == uncounted {
+                before = environment.usage()?.cpu;
+            }
+            let number = round * (uncounted + calls) + call;
+            let answer = environment.invoke(contender.events.get(number)).await?;
+            contender.events.check(contender.name, &answer.payload)?;
+            if call >= uncounted {
+                self.took_us.push(microseconds(answer.took));
+            }
+        }
+        let usage = environment.usage()?;
+        self.cpu_us.push(microseconds(usage.cpu.saturating_sub(before)) / calls as f64);
+        self.peak_rss_bytes = self.peak_rss_bytes.max(usage.peak_rss_bytes);
+        Ok(())
+    }
+
+    /// The hash alone, in this process, with memory that is there already. It is one thread's work and nothing else, so its
+    /// time is its CPU time.
+    #[allow(clippy::cast_precision_loss, reason = "a number of calls is small")]
+    fn add_raw(&mut self, memory: &mut [Block], calls: usize) -> Result<(), Anything> {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
+        let mut hash = || -> Result<Duration, Anything> {
+            let mut output = [0; 32];
+            let begun = Instant::now();
+            argon2
+                .hash_password_into_with_memory(b"correct horse battery staple", &[7; 16], &mut output, &mut *memory)
+                .map_err(|error| error.to_string())?;
+            Ok(begun.elapsed())
+        };
+        hash()?;
+        let mut total = Duration::ZERO;
+        for _ in 0..calls {
+            let took = hash()?;
+            total += took;
+            self.took_us.push(microseconds(took));
+        }
+        self.cpu_us.push(microseconds(total) / calls as f64);
+        Ok(())
+    }
+
+    fn warm(&self, name: &str) -> Warm {
+        Warm {
+            name: name.to_owned(),
+            p50_us: median(&self.took_us),
+            p99_us: percentile(&self.took_us, 0.99),
+            cpu_us: median(&self.cpu_us),
+            peak_rss_bytes: self.peak_rss_bytes,
+        }
+    }
+}
