@@ -41,7 +41,8 @@ impl Events {
     pub(crate) fn get(&self, number: usize) -> Bytes {
         let mut event = self.template.clone();
         if self.unknown_users {
-            event["body"] = json!(json!({ "username": format!("nobody-{number}"), "password": "password" }).to_string());
+            event["body"] =
+                json!(json!({ "username": format!("nobody-{number}"), "password": "password" }).to_string());
         }
         Bytes::from(event.to_string())
     }
@@ -126,11 +127,7 @@ impl Contenders {
         let access = access_token(&ours("login", &endpoints.plain)?, &known).await?;
         let authorize = |token: &str| -> Result<Events, Anything> {
             let text = event("authorizer-good")?.to_string().replace("ACCESS_TOKEN", token);
-            Ok(Events {
-                template: serde_json::from_str(&text)?,
-                unknown_users: false,
-                mark: "\"isAuthorized\":true",
-            })
+            Ok(Events { template: serde_json::from_str(&text)?, unknown_users: false, mark: "\"isAuthorized\":true" })
         };
         let anything = Events { template: json!({}), unknown_users: false, mark: "{}" };
         let peer_events = authorize(&peer_token()?)?;
@@ -141,11 +138,7 @@ impl Contenders {
                     function: peer("empty", peers.join("empty"), None, endpoint),
                     events: anything.clone(),
                 },
-                Contender {
-                    name: "authorizer",
-                    function: ours("authorizer", endpoint)?,
-                    events: authorize(&access)?,
-                },
+                Contender { name: "authorizer", function: ours("authorizer", endpoint)?, events: authorize(&access)? },
                 Contender {
                     name: "tutorial authorizer",
                     function: peer("tutorial", peers.join("tutorial"), None, endpoint),

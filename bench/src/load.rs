@@ -46,11 +46,7 @@ pub(crate) struct Load {
     pub(crate) rss_bytes: Option<(u64, u64)>,
 }
 
-pub(crate) async fn run(
-    contenders: &Contenders,
-    output: &Path,
-    effort: Effort,
-) -> Result<Vec<Load>, Anything> {
+pub(crate) async fn run(contenders: &Contenders, output: &Path, effort: Effort) -> Result<Vec<Load>, Anything> {
     let functions = output.join("functions.json");
     let list: Vec<Value> = contenders
         .path

@@ -106,7 +106,10 @@ impl Report {
             writeln!(text, "{:22} {}", primitive.name, times.join("   "))?;
         }
 
-        writeln!(text, "\nThe whole path: gateway, authorizer, function, DynamoDB Local, and the load on the same machine")?;
+        writeln!(
+            text,
+            "\nThe whole path: gateway, authorizer, function, DynamoDB Local, and the load on the same machine"
+        )?;
         writeln!(
             text,
             "{:22} {:>8} {:>9} {:>9} {:>8} {:>8} {:>6}   memory",

@@ -64,7 +64,8 @@ pub fn sample_event(name: &str) -> String {
 #[must_use]
 pub fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("CloudFormation's part is played");
-    let url = format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().expect("CloudFormation's part is played"));
+    let url =
+        format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().expect("CloudFormation's part is played"));
     let taker = std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("CloudFormation's part is played");
         let mut reader = BufReader::new(stream);
@@ -82,7 +83,8 @@ pub fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).expect("CloudFormation's part is played");
-        write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").expect("CloudFormation's part is played");
+        write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
+            .expect("CloudFormation's part is played");
         (head, serde_json::from_slice(&body).expect("CloudFormation's part is played"))
     });
     (url, taker)
@@ -111,12 +113,7 @@ pub fn latchkey_in(environment: &BTreeMap<String, String>, arguments: &[&str], i
 /// # Panics
 /// It cannot be run.
 #[must_use]
-pub fn run_latchkey(
-    program: &Path,
-    environment: &BTreeMap<String, String>,
-    arguments: &[&str],
-    input: &str,
-) -> Output {
+pub fn run_latchkey(program: &Path, environment: &BTreeMap<String, String>, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
         .envs(environment)

@@ -25,10 +25,10 @@ fn runner(bootstrap: &Path) -> Option<(PathBuf, Vec<String>)> {
         return Some((bootstrap.to_owned(), Vec::new()));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let qemu = std::env::split_paths(&path).map(|directory| directory.join("qemu-aarch64")).find(|file| file.is_file())?;
-    let has_libraries = ["libc.so.6", "libgcc_s.so.1"]
-        .iter()
-        .all(|library| Path::new(LIBRARIES).join("lib").join(library).exists());
+    let qemu =
+        std::env::split_paths(&path).map(|directory| directory.join("qemu-aarch64")).find(|file| file.is_file())?;
+    let has_libraries =
+        ["libc.so.6", "libgcc_s.so.1"].iter().all(|library| Path::new(LIBRARIES).join("lib").join(library).exists());
     has_libraries.then(|| (qemu, vec!["-L".to_owned(), LIBRARIES.to_owned(), bootstrap.display().to_string()]))
 }
 
@@ -42,7 +42,8 @@ fn login_and_authorizer_answer_an_event_each() {
     let packages = PathBuf::from(variable("LATCHKEY_PACKAGES"));
     let template = stack::template(NAME, &std::collections::BTreeMap::new()).unwrap();
     let dynamodb =
-        DynamoDbLocal::start(&Tools::find_or_install().unwrap(), Storage::Memory, directory.join("dynamodb.log")).unwrap();
+        DynamoDbLocal::start(&Tools::find_or_install().unwrap(), Storage::Memory, directory.join("dynamodb.log"))
+            .unwrap();
     tables::create(&dynamodb.endpoint(), &template).unwrap();
     let mut environment: std::collections::BTreeMap<String, String> =
         aws_environment(&dynamodb.endpoint()).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -100,5 +101,9 @@ fn login_and_authorizer_answer_an_event_each() {
     let begun = Instant::now();
     let (_, verdict) = invoke_at(&invoke_url, "authorizer", &event.to_string());
     println!("authorizer answered after {:.1} s", begun.elapsed().as_secs_f64());
-    assert_eq!((&verdict["isAuthorized"], &verdict["context"]["username"]), (&json!(true), &json!("alice")), "{verdict}");
+    assert_eq!(
+        (&verdict["isAuthorized"], &verdict["context"]["username"]),
+        (&json!(true), &json!("alice")),
+        "{verdict}"
+    );
 }

@@ -142,9 +142,8 @@ fn must_have_what_functions_need(deployment: &Deployment) {
         assert_eq!(described["BillingModeSummary"]["BillingMode"], "PAY_PER_REQUEST", "{logical_id}");
         // moto's CloudFormation passes over it, so it is what CloudFormation is given.
         let time_to_live = &told["time_to_live"][logical_id.as_str()];
-        let expected = table
-            .ttl_attribute
-            .map_or(Value::Null, |attribute| json!({ "AttributeName": attribute, "Enabled": true }));
+        let expected =
+            table.ttl_attribute.map_or(Value::Null, |attribute| json!({ "AttributeName": attribute, "Enabled": true }));
         assert_eq!(time_to_live, &expected, "{logical_id}");
     }
     let key = &keys["SealingKey"];

@@ -41,11 +41,12 @@ enum Finding {
 
 type Check = fn() -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("format", format),
     ("lints", lints),
     ("every function by itself, as SAM builds it", functions_alone),
     ("the gateway's sample project", gateway_example),
+    ("the bench's peers", bench_peers),
     ("documentation", documentation),
     ("licences, bans and sources of dependencies", licences),
     ("unused dependencies", unused_dependencies),
@@ -176,6 +177,18 @@ fn gateway_example() -> Result<(), Finding> {
         &["clippy", "--locked", "--manifest-path", manifest, "--target-dir", "target/examples", "--", "-D", "warnings"],
         &[],
     )
+}
+
+/// The peers of the bench are none of this workspace, each for itself.
+fn bench_peers() -> Result<(), Finding> {
+    for peer in ["empty", "tutorial"] {
+        let manifest = format!("bench/peers/{peer}/Cargo.toml");
+        cargo(&["fmt", "--check", "--manifest-path", &manifest], &[])?;
+        let target = format!("target/bench/{peer}");
+        let arguments = ["clippy", "--locked", "--manifest-path", &manifest, "--target-dir", &target];
+        cargo(&[&arguments[..], &["--", "-D", "warnings"]].concat(), &[])?;
+    }
+    Ok(())
 }
 
 /// RustSec's advisories, of today: an old copy would say too little.

@@ -55,9 +55,10 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
     process::listen_to_signals()?;
     let host = package::package(Architecture::of_this_machine())?;
     let step = progress::step("building the gateway, the host of bootstraps, and latchkey");
-    for arguments in
-        [&["build", "--package", "gateway", "--package", "lambda-host"][..], &["build", "--release", "--package", "cli"]]
-    {
+    for arguments in [
+        &["build", "--package", "gateway", "--package", "lambda-host"][..],
+        &["build", "--release", "--package", "cli"],
+    ] {
         let mut build = process::command("cargo");
         build.args(arguments).current_dir(workspace::root());
         process::run("cargo build", build)?;

@@ -11,10 +11,10 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
+use crate::Share;
 use crate::limit::Limit;
 use crate::process::{ProcessError, Usage};
 use crate::runtime_api::{Event, RuntimeApi, Said};
-use crate::Share;
 
 /// How long Lambda lets a function initialise (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);

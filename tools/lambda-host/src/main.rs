@@ -85,7 +85,8 @@ async fn main() -> ExitCode {
 async fn serve(arguments: Arguments) -> Result<(), HostError> {
     let file = arguments.functions;
     let text = fs::read_to_string(&file).map_err(|error| HostError::Functions(file.clone(), error))?;
-    let mut functions: Vec<Function> = serde_json::from_str(&text).map_err(|error| HostError::Malformed(file, error))?;
+    let mut functions: Vec<Function> =
+        serde_json::from_str(&text).map_err(|error| HostError::Malformed(file, error))?;
     if let Some(path) = arguments.record {
         let recorder = Arc::new(Recorder::new(File::create(&path).map_err(|error| HostError::Record(path, error))?));
         for function in &mut functions {

@@ -50,8 +50,7 @@ pub(crate) fn cpu(pid: i32) -> Result<Duration, ProcessError> {
 }
 
 fn peak_rss_bytes(pid: i32) -> Result<u64, ProcessError> {
-    let status =
-        fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| ProcessError::Status(pid, error))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| ProcessError::Status(pid, error))?;
     let kibibytes = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());

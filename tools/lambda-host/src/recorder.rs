@@ -59,7 +59,8 @@ impl Recorder {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                let (recorder, function, upstream) = (Arc::clone(&recorder), Arc::clone(&function), Arc::clone(&upstream));
+                let (recorder, function, upstream) =
+                    (Arc::clone(&recorder), Arc::clone(&function), Arc::clone(&upstream));
                 let service = service_fn(move |request| {
                     let (recorder, function, upstream) =
                         (Arc::clone(&recorder), Arc::clone(&function), Arc::clone(&upstream));
@@ -134,7 +135,8 @@ fn calls(function: &str, target: &str, body: &Value) -> Vec<Call> {
         "TransactWriteItems" => (body["TransactItems"].as_array().into_iter().flatten())
             .flat_map(|member| member.as_object().into_iter().flatten())
             .map(|(kind, details)| {
-                let kind = if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
+                let kind =
+                    if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
                 call(format!("dynamodb:{kind}"), text(&details["TableName"]), details)
             })
             .collect(),
@@ -225,8 +227,7 @@ mod tests {
             ["dynamodb:Query keys/BySub {\"dynamodb:Attributes\":[\"alg\",\"kid\",\"public_jwk\",\"purpose\"],\
               \"dynamodb:LeadingKeys\":[\"access-token\"],\"dynamodb:Select\":[\"SPECIFIC_ATTRIBUTES\"]}"]
         );
-        let decrypt =
-            json!({ "KeyId": "alias/key", "CiphertextBlob": "secret", "EncryptionContext": { "purpose": "access-token" } });
+        let decrypt = json!({ "KeyId": "alias/key", "CiphertextBlob": "secret", "EncryptionContext": { "purpose": "access-token" } });
         assert_eq!(
             lines("TrentService.Decrypt", &decrypt),
             [r#"kms:Decrypt alias/key {"kms:EncryptionContext:purpose":["access-token"]}"#]

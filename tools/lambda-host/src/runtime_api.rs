@@ -130,7 +130,10 @@ impl Shared {
                 "Lambda-Runtime-Invoked-Function-Arn",
                 format!("arn:aws:lambda:eu-west-1:123456789012:function:{}", self.function),
             )
-            .header("Lambda-Runtime-Trace-Id", format!("Root=1-00000000-{number:024x};Parent=0000000000000001;Sampled=0"))
+            .header(
+                "Lambda-Runtime-Trace-Id",
+                format!("Root=1-00000000-{number:024x};Parent=0000000000000001;Sampled=0"),
+            )
             .body(Full::from(payload));
         response.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
     }

@@ -162,3 +162,53 @@ fn a_template_that_is_not_there_is_named() {
     let error = Template::load(Path::new("no/such/template.yaml"), Parameters::new("latchkey")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read the template no/such/template.yaml");
 }
+
+/// Everything that a deployment reads of the template.
+fn deploy(template: &Template) -> Result<(), sam_template::Error> {
+    for function in template.functions()? {
+        template.environment(&function.logical_id)?;
+    }
+    template.tables()?;
+    template.http_apis()?;
+    Ok(())
+}
+
+/// CloudFormation refuses such values by the same patterns and ranges before it makes anything. What it cannot see, a function
+/// refuses at its start (`e2e/tests/start.rs`).
+#[test]
+fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
+    deploy(&template(&[])).unwrap();
+    for (name, bad, reason) in [
+        ("Issuer", "http://login.example.com", "it must be an https URL without query or fragment, or empty"),
+        ("Issuer", "https://login.example.com?a=b", "it must be an https URL without query or fragment, or empty"),
+        ("Audience", "", "it must be 1 to 200 printable ASCII characters without spaces"),
+        ("AccessTokenLifetimeSeconds", "59", "it must be at least 60"),
+        ("AccessTokenLifetimeSeconds", "31536000", "it must be at most 3600"),
+        ("AccessTokenLifetimeSeconds", "soon", "it must be a number"),
+        ("RefreshGraceSeconds", "61", "it must be at most 60"),
+        ("MinPasswordLength", "7", "it must be at least 8"),
+        ("AuthorizerCacheSeconds", "3601", "it must be at most 3600"),
+        ("FreeAttemptsPerAddress", "0", "it must be at least 1"),
+        ("Registration", "maybe", "it must be one of enabled, disabled"),
+        ("SigningAlgorithm", "none", "it must be one of ES256, RS256, EdDSA, HS256"),
+    ] {
+        let error = deploy(&template(&[(name, bad)])).unwrap_err();
+        let message = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        assert!(message.contains(&format!("the parameter {name} is refused: {reason}")), "{bad}: {message}");
+    }
+    for origins in ["*,https://app.example.com", "http://app.example.com", "https://app.example.com/path", ""] {
+        assert!(deploy(&template(&[("AllowedOrigins", origins)])).is_err(), "{origins}");
+    }
+}
+
+/// Any page with the browser's own credentials would be no protection at all: they are never allowed, whatever the origins.
+#[test]
+fn no_origin_is_ever_allowed_together_with_credentials() {
+    for origins in ["*", "https://app.example.com,http://localhost:5173"] {
+        for api in template(&[("AllowedOrigins", origins)]).http_apis().unwrap() {
+            let cors = api.cors.unwrap();
+            assert_eq!(cors.allow_origins, origins.split(',').collect::<Vec<_>>());
+            assert!(!cors.allow_credentials);
+        }
+    }
+}
