@@ -41,6 +41,9 @@ const AUDIENCE: &str = "latchkey";
 const ALGORITHMS: [SigningAlgorithm; 4] =
     [SigningAlgorithm::Hs256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256, SigningAlgorithm::EdDsa];
 
+/// Whether a signature is that of a message.
+type Check = Box<dyn Fn(&[u8], &[u8]) -> bool>;
+
 /// A key, and a token that it signed.
 struct Case {
     algorithm: SigningAlgorithm,
@@ -98,7 +101,7 @@ impl Case {
     }
 
     /// What checks the signature and nothing else.
-    fn raw(&self) -> Box<dyn Fn(&[u8], &[u8]) -> bool> {
+    fn raw(&self) -> Check {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
         if !self.algorithm.has_public_key() {
             let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.expose_secret());

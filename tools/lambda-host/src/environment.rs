@@ -150,7 +150,8 @@ impl Environment {
         let failed = |error| EnvironmentError::Start(function.program.clone(), error);
         let started = Instant::now();
         let child = command.spawn().map_err(failed)?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(i32::MAX);
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.ok_or_else(|| failed(io::Error::other("it ended at once")))?;
         let function = function.clone();
         Ok(Self { function, api, child, pid, started, limit: None, answered: 0, is_ready: false })
     }

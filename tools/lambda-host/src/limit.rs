@@ -108,7 +108,8 @@ mod tests {
         thread::sleep(Duration::from_millis(100));
         let (start, before) = (Instant::now(), process::cpu(pid).unwrap());
         thread::sleep(Duration::from_secs(1));
-        let share = (process::cpu(pid).unwrap() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        let used = process::cpu(pid).unwrap().saturating_sub(before);
+        let share = used.as_secs_f64() / start.elapsed().as_secs_f64();
         drop(limit);
         child.kill().unwrap();
         child.wait().unwrap();

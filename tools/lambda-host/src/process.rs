@@ -72,6 +72,9 @@ mod tests {
 
     #[test]
     fn who_has_ended_has_no_usage() {
-        assert!(matches!(Usage::of(i32::MAX), Err(ProcessError::Clock(..))));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(matches!(Usage::of(pid), Err(ProcessError::Clock(..))));
     }
 }
