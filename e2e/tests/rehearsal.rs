@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use xtask::gateway::Gateway;
 use xtask::moto::Moto;
 use xtask::process::{Supervised, command};
-use xtask::{install, port, rehearse, stack, workspace};
+use xtask::{install, port, rehearse, stack, tables, workspace};
 
 const STACK: &str = "rehearsal";
 const PASSWORD: &str = "violet kettle sings at noon";
@@ -168,9 +168,10 @@ fn must_have_what_functions_need(deployment: &Deployment) {
         for (name, value) in variables.iter().filter(|(name, _)| name.ends_with("_TABLE_NAME")) {
             assert!(names.contains_key(text(value)), "{logical_id}: {name}={value}");
         }
-        if let Some(id) = variables.get("LATCHKEY_KMS_KEY_ID") {
-            assert_eq!(id, &key["Arn"], "{logical_id}");
-        }
+        // Who may use the key is told of it, and nobody else.
+        let may_use_it = role["statements"].to_string().contains("\"kms:");
+        let id = variables.get("LATCHKEY_KMS_KEY_ID").filter(|id| *id != "");
+        assert_eq!(id, may_use_it.then_some(&key["Arn"]), "{logical_id}");
     }
     assert_eq!(roles.len(), deployment.binaries.len());
 }
@@ -248,6 +249,12 @@ fn run_the_whole_flow(deployment: &Deployment) {
     assert_eq!(client.refresh(&third.refresh).status, 400);
     assert_eq!(client.refresh("no token").status, 400);
 
+    // An hour later, counters of an address begin anew.
+    lapse_counters(deployment);
+    assert_eq!(client.login("nobody", "wrong").status, 401);
+    assert_eq!(register().status, 409);
+    assert_eq!(client.refresh("no token").status, 400);
+
     // Sessions: listed, ended one by one, revoked, introspected.
     let admin = client.access_token(("admin", PASSWORD));
     let (one, other, revoked) =
@@ -269,10 +276,30 @@ fn run_the_whole_flow(deployment: &Deployment) {
     assert_eq!(client.post("/logout", &token).status, 204);
     assert_eq!(client.get("/me", &token).status, 403);
     let (here, there) = (client.access_token(("alice", NEW_PASSWORD)), client.access_token(("alice", NEW_PASSWORD)));
-    assert_eq!(client.post("/logout?all=true", &here).status, 204);
+    assert_eq!(client.post("/logout?everywhere=true", &here).status, 204);
     assert_eq!(client.get("/me", &there).status, 403);
     assert_eq!(client.send("GET", "/", &[], "").status, 200);
     assert_eq!(client.get("/protected-resource", &admin).status, 200);
+}
+
+/// Makes it a long time ago that counters were begun.
+fn lapse_counters(deployment: &Deployment) {
+    let ask = |operation, request: &Value| {
+        let (status, answer) = tables::call(&deployment.moto.endpoint(), operation, request).unwrap();
+        assert_eq!(status, 200, "{operation}: {answer}");
+        answer
+    };
+    let table = &deployment.told["tables"]["LoginAttemptsTable"]["TableName"];
+    let counters = ask("Scan", &json!({ "TableName": table }));
+    for counter in counters["Items"].as_array().unwrap().iter().filter(|counter| !counter["expires_at"].is_null()) {
+        let update = json!({
+            "TableName": table,
+            "Key": { "counter": counter["counter"] },
+            "UpdateExpression": "SET expires_at = :past",
+            "ExpressionAttributeValues": { ":past": { "N": "1" } },
+        });
+        ask("UpdateItem", &update);
+    }
 }
 
 /// A statement of a role, resolved.

@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     let step = progress::step("building the bench");
     let mut build = command("cargo");
     build.args(["build", "--release"]).current_dir(workspace::root());
-    build.args(["--package", "bench", "--package", "cli", "--package", "gateway", "--package", "lambda-host"]);
+    build.args(["--package", "bench", "--package", "latchkey", "--package", "gateway", "--package", "lambda-host"]);
     process::run("cargo build", build)?;
     step.done();
 

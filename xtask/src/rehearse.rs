@@ -57,7 +57,7 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
     let step = progress::step("building the gateway, the host of bootstraps, and latchkey");
     for arguments in [
         &["build", "--package", "gateway", "--package", "lambda-host"][..],
-        &["build", "--release", "--package", "cli"],
+        &["build", "--release", "--package", "latchkey"],
     ] {
         let mut build = process::command("cargo");
         build.args(arguments).current_dir(workspace::root());
