@@ -151,7 +151,7 @@ fn verification(criterion: &mut Criterion) {
             bencher.iter(|| assert!(raw(black_box(message.as_bytes()), &signature)));
         });
         group.finish();
-        cases.push(json!({ "algorithm": algorithm.name(), "token": case.token, "key": pem(&case) }));
+        cases.push(json!({ "algorithm": algorithm.name(), "token": case.token, "now": now, "key": pem(&case) }));
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&directory).unwrap();

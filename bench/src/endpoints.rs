@@ -18,7 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sam_template::Template;
@@ -166,6 +166,8 @@ fn peer_tables(endpoint: &str, environment: &HashMap<String, String>) -> Result<
 fn certificate() -> Result<(String, TlsAcceptor), Anything> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // A name of its own: one whose issuer has the same name would be taken for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "the bench's root");
     let key = KeyPair::generate()?;
     let root = params.self_signed(&key)?.pem();
     let issuer = Issuer::new(params, key);

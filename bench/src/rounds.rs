@@ -94,6 +94,7 @@ async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<[f64
     let answer = environment.invoke(contender.events.get(0)).await?;
     let cpu = environment.usage()?.cpu;
     contender.events.check(contender.name, &answer.payload)?;
+    environment.end().await?;
     Ok([milliseconds(ready), milliseconds(answer.took), milliseconds(answer.age), milliseconds(cpu)])
 }
 
@@ -164,6 +165,7 @@ impl Samples {
         let usage = environment.usage()?;
         self.cpu_us.push(microseconds(usage.cpu.saturating_sub(before)) / calls as f64);
         self.peak_rss_bytes = self.peak_rss_bytes.max(usage.peak_rss_bytes);
+        environment.end().await?;
         Ok(())
     }
 

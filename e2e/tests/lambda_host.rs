@@ -13,9 +13,7 @@ fn a_bootstrap_is_started_asked_and_told_from_one_that_ends() {
     let directory = workspace::local().join("test/lambda-host");
     std::fs::create_dir_all(&directory).unwrap();
     let file = directory.join("functions.json");
-    let function = |name: &str, program: &std::path::Path| {
-        json!({ "name": name, "program": program, "memory_megabytes": 128, "timeout_seconds": 10 })
-    };
+    let function = |name: &str, program: &std::path::Path| json!({ "name": name, "program": program, "memory_megabytes": 128, "timeout_seconds": 10 });
     let functions = json!([
         function("protected", &workspace::binary("protected")),
         // It has none of its variables, so it does not start.

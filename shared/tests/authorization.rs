@@ -74,7 +74,7 @@ async fn refusal(authorizer: &AccessTokenAuthorizer, token: &str, now: u64) -> O
 
 #[tokio::test]
 async fn a_good_token_passes() {
-    let tables = Tables::create("authorize-good").await;
+    let tables = Tables::create("authorize-good");
     let signer = add_key(&tables).await;
     let claims = authorizer(&tables).await.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap();
     assert_eq!((claims.sub.as_str(), claims.sid.as_str(), claims.exp), ("sub", "s", NOW + 900));
@@ -82,7 +82,7 @@ async fn a_good_token_passes() {
 
 #[tokio::test]
 async fn revoked_token() {
-    let tables = Tables::create("authorize-jti").await;
+    let tables = Tables::create("authorize-jti");
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let (revoked, other) = (token(&signer, NOW), token(&signer, NOW));
@@ -94,7 +94,7 @@ async fn revoked_token() {
 
 #[tokio::test]
 async fn revoked_session() {
-    let tables = Tables::create("authorize-sid").await;
+    let tables = Tables::create("authorize-sid");
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let token = token(&signer, NOW);
@@ -107,7 +107,7 @@ async fn revoked_session() {
 
 #[tokio::test]
 async fn revoked_epoch() {
-    let tables = Tables::create("authorize-epoch").await;
+    let tables = Tables::create("authorize-epoch");
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let token = token(&signer, NOW);
@@ -119,7 +119,7 @@ async fn revoked_epoch() {
 
 #[tokio::test]
 async fn a_key_made_after_the_start_is_found_at_its_first_token() {
-    let tables = Tables::create("authorize-new-key").await;
+    let tables = Tables::create("authorize-new-key");
     let authorizer = authorizer(&tables).await;
     let signer = add_key(&tables).await;
     assert_eq!(refusal(&authorizer, &token(&signer, NOW), NOW).await, None);
@@ -127,9 +127,9 @@ async fn a_key_made_after_the_start_is_found_at_its_first_token() {
 
 #[tokio::test]
 async fn unknown_kid_makes_the_keys_be_read_at_most_once_in_ten_seconds() {
-    let tables = Tables::create("authorize-unknown-kid").await;
+    let tables = Tables::create("authorize-unknown-kid");
     let authorizer = authorizer(&tables).await;
-    let stranger = add_key(&Tables::create("authorize-stranger").await).await;
+    let stranger = add_key(&Tables::create("authorize-stranger")).await;
     assert_eq!(refusal(&authorizer, &token(&stranger, NOW), NOW).await, Some(Refusal::UnknownKid));
     // The keys were read for the stranger just now, so the next unknown key waits.
     let signer = add_key(&tables).await;
@@ -139,7 +139,7 @@ async fn unknown_kid_makes_the_keys_be_read_at_most_once_in_ten_seconds() {
 
 #[tokio::test]
 async fn a_withdrawn_key_counts_no_more_after_a_minute() {
-    let tables = Tables::create("authorize-withdrawn").await;
+    let tables = Tables::create("authorize-withdrawn");
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let token = token(&signer, NOW);
@@ -150,7 +150,7 @@ async fn a_withdrawn_key_counts_no_more_after_a_minute() {
 
 #[tokio::test]
 async fn after_a_long_sleep_the_first_request_already_knows_of_a_withdrawn_key() {
-    let tables = Tables::create("authorize-asleep").await;
+    let tables = Tables::create("authorize-asleep");
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     delete_key(&tables, &signer).await;
@@ -170,7 +170,7 @@ async fn authorizer_without_denylist(tables: &Tables) -> AccessTokenAuthorizer {
 
 #[tokio::test]
 async fn without_an_answer_of_the_denylist_nobody_passes() {
-    let tables = Tables::create("authorize-outage").await;
+    let tables = Tables::create("authorize-outage");
     let signer = add_key(&tables).await;
     let authorizer = authorizer_without_denylist(&tables).await;
     let error = authorizer.authorize(&token(&signer, NOW), EXPECTED, NOW).await.unwrap_err();
@@ -179,7 +179,7 @@ async fn without_an_answer_of_the_denylist_nobody_passes() {
 
 #[tokio::test]
 async fn a_refused_token_is_refused_without_the_denylist() {
-    let tables = Tables::create("authorize-no-read").await;
+    let tables = Tables::create("authorize-no-read");
     let signer = add_key(&tables).await;
     let authorizer = authorizer_without_denylist(&tables).await;
     let token = token(&signer, NOW);
@@ -190,7 +190,7 @@ async fn a_refused_token_is_refused_without_the_denylist() {
 
 #[tokio::test]
 async fn without_ever_having_read_the_keys_nobody_passes() {
-    let tables = Tables::create("authorize-no-keys").await;
+    let tables = Tables::create("authorize-no-keys");
     let signer = add_key(&tables).await;
     let port = xtask::port::free().unwrap();
     let config = tables.client.config().to_builder().endpoint_url(format!("http://127.0.0.1:{port}")).build();
@@ -203,7 +203,7 @@ async fn without_ever_having_read_the_keys_nobody_passes() {
 
 #[tokio::test]
 async fn before_the_keys_were_ever_read_a_token_that_needs_none_to_be_refused_costs_no_read() {
-    let tables = Tables::create("authorize-unread").await;
+    let tables = Tables::create("authorize-unread");
     let signer = add_key(&tables).await;
     let proxy = Proxy::start().await;
     let through = tables.through(&proxy.endpoint);
@@ -218,7 +218,7 @@ async fn before_the_keys_were_ever_read_a_token_that_needs_none_to_be_refused_co
 
 #[tokio::test]
 async fn a_refused_token_costs_no_read_and_an_accepted_one_one_consistent_query() {
-    let tables = Tables::create("authorize-calls").await;
+    let tables = Tables::create("authorize-calls");
     let signer = add_key(&tables).await;
     let proxy = Proxy::start().await;
     let through = tables.through(&proxy.endpoint);
@@ -238,7 +238,7 @@ async fn a_refused_token_costs_no_read_and_an_accepted_one_one_consistent_query(
 
 #[tokio::test]
 async fn a_key_that_could_not_be_looked_for_is_not_known_to_be_missing() {
-    let tables = Tables::create("authorize-unknown-silent").await;
+    let tables = Tables::create("authorize-unknown-silent");
     add_key(&tables).await;
     let proxy = Proxy::start().await;
     let through = tables.through(&proxy.endpoint);

@@ -28,7 +28,7 @@ fn kid(held: &Held) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_100_that_make_the_first_key_at_once_one_does_and_all_use_it() {
-    let tables = Arc::new(Tables::create("first-key-herd").await);
+    let tables = Arc::new(Tables::create("first-key-herd"));
     let starts: Vec<_> = (0..100)
         .map(|_| {
             let tables = Arc::clone(&tables);
@@ -69,7 +69,7 @@ async fn of_100_that_make_the_first_key_at_once_one_does_and_all_use_it() {
 
 #[tokio::test]
 async fn a_successor_is_known_everywhere_before_it_signs_and_no_token_is_ever_refused() {
-    let tables = Tables::create("key-rotation").await;
+    let tables = Tables::create("key-rotation");
     for kind in KINDS {
         rotate(&tables.signing_keys(), &sealer(), kind, QUICK, NOW).await.unwrap();
     }
@@ -104,7 +104,7 @@ async fn a_successor_is_known_everywhere_before_it_signs_and_no_token_is_ever_re
 
 #[tokio::test]
 async fn another_algorithm_takes_over_without_a_refusal() {
-    let tables = Tables::create("key-algorithms").await;
+    let tables = Tables::create("key-algorithms");
     rotate(&tables.signing_keys(), &sealer(), KeyKind::RefreshToken, RotationPolicy::default(), NOW).await.unwrap();
     let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap();
     let mut now = NOW;
@@ -136,7 +136,7 @@ async fn another_algorithm_takes_over_without_a_refusal() {
 async fn a_rotation_that_fails_or_whose_answer_is_lost_leaves_usable_keys_and_can_be_repeated() {
     for fate in [Fate::Lost, Fate::AnswerLost] {
         for broken in 0..3 {
-            let tables = Tables::create(&format!("key-rotation-{broken}-{fate:?}")).await;
+            let tables = Tables::create(&format!("key-rotation-{broken}-{fate:?}"));
             let proxy = Proxy::start().await;
             let through = tables.through(&proxy.endpoint);
             proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
@@ -157,7 +157,7 @@ async fn a_rotation_that_fails_or_whose_answer_is_lost_leaves_usable_keys_and_ca
 
 #[tokio::test]
 async fn after_all_keys_were_withdrawn_a_new_first_key_can_be_made() {
-    let tables = Tables::create("key-withdrawn-all").await;
+    let tables = Tables::create("key-withdrawn-all");
     let keys = tables.signing_keys();
     let Rotated::Made(first) = rotate(&keys, &sealer(), ES256, QUICK, NOW).await.unwrap() else { panic!() };
     assert!(keys.withdraw(KeyPurpose::AccessToken, &first.kid).await.unwrap());
@@ -169,7 +169,7 @@ async fn after_all_keys_were_withdrawn_a_new_first_key_can_be_made() {
 
 #[tokio::test]
 async fn no_key_is_in_the_clear_in_the_table() {
-    let tables = Tables::create("key-clear").await;
+    let tables = Tables::create("key-clear");
     for algorithm in SigningAlgorithm::ALL {
         let policy = RotationPolicy { rotate_after_seconds: 0, ..QUICK };
         rotate(&tables.signing_keys(), &sealer(), KeyKind::AccessToken(algorithm), policy, NOW).await.unwrap();

@@ -55,7 +55,7 @@ fn alice() -> Username {
 
 #[tokio::test]
 async fn a_user_is_read_as_added() {
-    let tables = Tables::create("user-round-trip").await;
+    let tables = Tables::create("user-round-trip");
     assert!(tables.users().find(&alice()).await.unwrap().is_none());
     assert!(tables.users().add(&user("alice")).await.unwrap());
     let found = tables.users().find(&alice()).await.unwrap().unwrap();
@@ -64,7 +64,7 @@ async fn a_user_is_read_as_added() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_add_one_name_at_once_one_succeeds() {
-    let tables = Tables::create("user-race").await;
+    let tables = Tables::create("user-race");
     let attempts: Vec<_> = (0..20)
         .map(|number| {
             let users = tables.users();
@@ -82,7 +82,7 @@ async fn of_many_who_add_one_name_at_once_one_succeeds() {
 
 #[tokio::test]
 async fn disabling_a_user_raises_the_epoch_and_denies_what_is_older() {
-    let tables = Tables::create("user-disable").await;
+    let tables = Tables::create("user-disable");
     let (users, denylist) = (tables.users(), tables.denylist());
     let accounts = Accounts { users: &users, denylist: &denylist };
     assert!(matches!(accounts.disable(&alice(), NOW).await, Err(AccountError::Unknown)));
@@ -97,7 +97,7 @@ async fn disabling_a_user_raises_the_epoch_and_denies_what_is_older() {
 
 #[tokio::test]
 async fn the_epoch_of_a_user_who_was_changed_meanwhile_is_not_raised() {
-    let tables = Tables::create("user-epoch-stale").await;
+    let tables = Tables::create("user-epoch-stale");
     tables.users().add(&user("alice")).await.unwrap();
     for stale in [User { epoch: 2, ..user("alice") }, User { user_id: "another".to_owned(), ..user("alice") }] {
         let raised = tables.users().raise_epoch(&tables.denylist(), &stale, Change::Disable, None, NOW + 10).await;
@@ -109,7 +109,7 @@ async fn the_epoch_of_a_user_who_was_changed_meanwhile_is_not_raised() {
 
 #[tokio::test]
 async fn a_malformed_user_is_an_error_and_names_the_attribute() {
-    let tables = Tables::create("user-malformed").await;
+    let tables = Tables::create("user-malformed");
     tables
         .client
         .put_item()
@@ -124,14 +124,14 @@ async fn a_malformed_user_is_an_error_and_names_the_attribute() {
 
 #[tokio::test]
 async fn a_session_is_read_as_added() {
-    let tables = Tables::create("session-round-trip").await;
+    let tables = Tables::create("session-round-trip");
     tables.sessions().add(&session("s")).await.unwrap();
     assert_eq!(tables.sessions().find("s").await.unwrap(), Some(session("s")));
 }
 
 #[tokio::test]
 async fn warming_up_changes_nothing() {
-    let tables = Tables::create("session-warm-up").await;
+    let tables = Tables::create("session-warm-up");
     tables.sessions().add(&session("s")).await.unwrap();
     tables.sessions().warm_up().await.unwrap();
     assert_eq!(tables.sessions().find("s").await.unwrap(), Some(session("s")));
@@ -140,7 +140,7 @@ async fn warming_up_changes_nothing() {
 
 #[tokio::test]
 async fn ending_a_session_denies_its_tokens_and_can_be_repeated() {
-    let tables = Tables::create("session-end").await;
+    let tables = Tables::create("session-end");
     let (sessions, denylist) = (tables.sessions(), tables.denylist());
     sessions.add(&session("s")).await.unwrap();
     for _ in 0..2 {
@@ -152,7 +152,7 @@ async fn ending_a_session_denies_its_tokens_and_can_be_repeated() {
 
 #[tokio::test]
 async fn a_session_that_was_never_stored_can_be_ended_too() {
-    let tables = Tables::create("session-end-unknown").await;
+    let tables = Tables::create("session-end-unknown");
     session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
     let denied = tables.denylist().revocations("sub", NOW).await.unwrap();
     assert_eq!(denied, [Revocation::Session("s".to_owned())]);
@@ -160,7 +160,7 @@ async fn a_session_that_was_never_stored_can_be_ended_too() {
 
 #[tokio::test]
 async fn an_ended_session_is_denied_until_the_last_token_it_can_have_has_expired() {
-    let tables = Tables::create("session-end-expiry").await;
+    let tables = Tables::create("session-end-expiry");
     session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
     // Issued by a clock 10 s ahead, for the longest lifetime there is; and DynamoDB's clock may be 10 s ahead too.
     let last = NOW + 10 + 3600 + 10;
@@ -172,7 +172,7 @@ async fn an_ended_session_is_denied_until_the_last_token_it_can_have_has_expired
 
 #[tokio::test]
 async fn the_denylist_gives_what_still_matters_of_this_user() {
-    let tables = Tables::create("denylist").await;
+    let tables = Tables::create("denylist");
     let denylist = tables.denylist();
     for (sub, what, expires_at) in [
         ("sub", Revocation::Token("expired".to_owned()), NOW - 1),
@@ -191,7 +191,7 @@ async fn the_denylist_gives_what_still_matters_of_this_user() {
 
 #[tokio::test]
 async fn a_denylist_of_several_pages_is_read_to_its_end() {
-    let tables = Tables::create("denylist-pages").await;
+    let tables = Tables::create("denylist-pages");
     let table = tables.name_of("DenylistTable");
     // A page has at most 1 MiB; the sort key at most 1024 bytes.
     let filler = "x".repeat(1000);
@@ -226,7 +226,7 @@ async fn a_denylist_of_several_pages_is_read_to_its_end() {
 
 #[tokio::test]
 async fn a_revocation_that_is_not_understood_is_an_error() {
-    let tables = Tables::create("denylist-unknown").await;
+    let tables = Tables::create("denylist-unknown");
     tables
         .client
         .put_item()
@@ -242,7 +242,7 @@ async fn a_revocation_that_is_not_understood_is_an_error() {
 
 #[tokio::test]
 async fn keys_are_read_by_purpose_and_added_once() {
-    let tables = Tables::create("keys").await;
+    let tables = Tables::create("keys");
     let keys = tables.signing_keys();
     let sealing_key = base64::engine::general_purpose::STANDARD.encode([1; 32]);
     let sealer = Sealer::local(&SecretString::from(sealing_key)).unwrap();
@@ -275,7 +275,7 @@ async fn limits_of_time_are_set_and_below_those_of_the_functions() {
 
 #[tokio::test]
 async fn a_malformed_key_is_left_out_and_takes_no_other_with_it() {
-    let tables = Tables::create("keys-malformed").await;
+    let tables = Tables::create("keys-malformed");
     let keys = tables.signing_keys();
     let sealer = Sealer::local(&SecretString::from(base64::engine::general_purpose::STANDARD.encode([1; 32]))).unwrap();
     let key = generate(KeyKind::AccessToken(SigningAlgorithm::Es256), NOW, NOW + 100, &sealer).await.unwrap();

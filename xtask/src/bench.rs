@@ -94,11 +94,10 @@ fn rust_peer(name: &str, peers: &Path) -> Result<(), BenchError> {
     build
         .args(["lambda", "build", "--release", "--locked", Architecture::of_this_machine().flag(), "--lambda-dir"])
         .arg(&built)
-        .arg("--target-dir")
-        .arg(workspace::root().join("target/bench").join(name))
+        .env("CARGO_TARGET_DIR", workspace::root().join("target/bench").join(name))
         .env("PATH", package::path_with(cargo_lambda.parent())?)
-        // Only Latchkey sets this: a tutorial does not.
-        .env_remove("AWS_LC_SYS_NO_JITTER_ENTROPY")
+        // Latchkey sets this in `.cargo/config.toml`, which is above the peers, too. A tutorial does not.
+        .env("AWS_LC_SYS_NO_JITTER_ENTROPY", "0")
         .current_dir(&directory);
     process::run("cargo lambda build", build)?;
     let failed = |error| BenchError::Io(peers.to_owned(), error);

@@ -18,7 +18,7 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// Makes the tables. `test` is the test's name.
-    pub(crate) async fn create(test: &str) -> Self {
+    pub(crate) fn create(test: &str) -> Self {
         let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB")
             .expect("AWS_ENDPOINT_URL_DYNAMODB is not set: run `cargo xtask test`");
         let name = format!("{test}-{}", std::process::id());

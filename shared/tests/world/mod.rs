@@ -89,7 +89,7 @@ pub(crate) fn alice() -> Username {
 impl World {
     /// New tables with keys in them.
     pub(crate) async fn create(test: &str) -> Self {
-        let tables = Tables::create(test).await;
+        let tables = Tables::create(test);
         for kind in [KeyKind::AccessToken(SigningAlgorithm::Es256), KeyKind::RefreshToken] {
             let key = generate(kind, NOW - 10, NOW + KEY_SECONDS, &sealer()).await.unwrap();
             tables.signing_keys().add(kind.purpose(), &key, NOW + 2 * KEY_SECONDS).await.unwrap();

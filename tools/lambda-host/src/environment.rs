@@ -222,10 +222,13 @@ impl Environment {
         Ok(Usage::of(self.pid)?)
     }
 
-    /// How long the process has been there.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
+    /// Kills the process, and waits until it is gone: what comes next finds the machine idle.
+    ///
+    /// # Errors
+    /// Its end cannot be learned.
+    pub async fn end(mut self) -> Result<(), EnvironmentError> {
+        drop(self.limit.take());
+        self.child.kill().await.map_err(|error| EnvironmentError::Wait(self.function.name.clone(), error))
     }
 
     async fn hear(&mut self, timeout: Duration) -> Result<Said, EnvironmentError> {
