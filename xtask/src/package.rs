@@ -78,14 +78,14 @@ pub enum PackageError {
     TooLarge(Vec<String>),
 }
 
-/// Most bytes of a function's archive. Without an AWS SDK a function is small; login and account carry the estimate of
-/// passwords with its dictionaries besides.
+/// Most bytes of a function's archive: a little more than it has (docs/PERFORMANCE.md says what it is made of), so that growth is
+/// noticed. Without an AWS SDK a function is small; login and account carry the estimate of passwords with its dictionaries.
 fn budget_bytes(binary: &str) -> u64 {
     match binary {
-        "page" | "protected" => 1_000_000,
-        "authorizer" => 3_000_000,
-        "login" | "account" => 5_000_000,
-        _ => 4_500_000,
+        "page" | "protected" => 1_050_000,
+        "authorizer" => 3_500_000,
+        "login" | "account" => 5_200_000,
+        _ => 4_000_000,
     }
 }
 
@@ -157,7 +157,7 @@ fn line(binary: &str, size: u64, budget: u64) -> String {
     // In kilobytes, so that no number is too large for a float to hold.
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1000.0;
     let over = if size > budget { "   over" } else { "" };
-    format!("{binary:14} {:6.2} MB of {:4.1} MB{over}", megabytes(size), megabytes(budget))
+    format!("{binary:14} {:6.2} MB of {:5.2} MB{over}", megabytes(size), megabytes(budget))
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_line_says_whether_a_function_is_too_large() {
-        assert_eq!(line("protected", 912_345, 1_000_000), "protected        0.91 MB of  1.0 MB");
-        assert_eq!(line("authorizer", 3_000_001, 3_000_000), "authorizer       3.00 MB of  3.0 MB   over");
+        assert_eq!(line("protected", 912_345, 1_000_000), "protected        0.91 MB of  1.00 MB");
+        assert_eq!(line("authorizer", 3_000_001, 3_000_000), "authorizer       3.00 MB of  3.00 MB   over");
     }
 }
