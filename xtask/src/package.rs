@@ -85,7 +85,7 @@ fn budget_bytes(binary: &str) -> u64 {
         "page" | "protected" => 1_050_000,
         "authorizer" => 3_500_000,
         "login" | "account" => 5_200_000,
-        _ => 4_000_000,
+        _ => 4_200_000,
     }
 }
 
