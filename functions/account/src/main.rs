@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let account = wire().await?;
+    let account = wire()?;
     // The init phase has a full CPU: connect there. If it fails, the first request tries again.
     if let Err(error) = account.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);
@@ -34,7 +34,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     shared::http::serve::run("account", ErrorBody::Plain, |request| account.handle(request)).await
 }
 
-async fn wire() -> Result<Account, lambda_runtime::Error> {
+fn wire() -> Result<Account, lambda_runtime::Error> {
     let registration = config::is_registration_enabled()?;
     let policy = PasswordPolicy::new(config::min_password_length()?)?;
     let free_attempts = config::free_attempts_per_address()?;

@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let authorizer = wire().await?;
+    let authorizer = wire()?;
     // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
     if let Err(error) = authorizer.tokens.warm_up(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
@@ -40,7 +40,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-async fn wire() -> Result<Authorizer, lambda_runtime::Error> {
+fn wire() -> Result<Authorizer, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;

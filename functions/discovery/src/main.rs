@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let discovery = wire().await?;
+    let discovery = wire()?;
     // The init phase has a full CPU: connect and read the keys there. If it fails, the first request tries again.
     if let Err(error) = discovery.keys.ring(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
@@ -29,7 +29,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     shared::http::serve::run("discover_keys", ErrorBody::Plain, |request| discovery.handle(request)).await
 }
 
-async fn wire() -> Result<Discovery, lambda_runtime::Error> {
+fn wire() -> Result<Discovery, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
     let client = client::from_lambda_environment();

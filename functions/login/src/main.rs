@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let login = wire().await?;
+    let login = wire()?;
     // The init phase has a full CPU: connect, read and open the keys there. If it fails, the first request tries again.
     if let Err(error) = login.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
@@ -40,7 +40,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     shared::http::serve::run("login", ErrorBody::Plain, |request| login.handle(request)).await
 }
 
-async fn wire() -> Result<Login, lambda_runtime::Error> {
+fn wire() -> Result<Login, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let issuer =
         Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let logout = wire().await?;
+    let logout = wire()?;
     // The init phase has a full CPU: connect there. If it fails, the first request tries again.
     if let Err(error) = logout.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);
@@ -29,7 +29,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     shared::http::serve::run("logout", ErrorBody::Plain, |request| logout.handle(request)).await
 }
 
-async fn wire() -> Result<Logout, lambda_runtime::Error> {
+fn wire() -> Result<Logout, lambda_runtime::Error> {
     let users = config::table_name("USERS_TABLE_NAME")?;
     let sessions = config::table_name("SESSIONS_TABLE_NAME")?;
     let denylist = config::table_name("DENYLIST_TABLE_NAME")?;

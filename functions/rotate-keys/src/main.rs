@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let rotate_keys = wire().await?;
+    let rotate_keys = wire()?;
     let rotate_keys = &rotate_keys;
     lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         let span = telemetry::request_span("rotate_keys", &context.request_id);
@@ -35,7 +35,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-async fn wire() -> Result<RotateKeys, lambda_runtime::Error> {
+fn wire() -> Result<RotateKeys, lambda_runtime::Error> {
     let algorithm = config::signing_algorithm()?;
     let sealing = SealingConfig::from_env()?;
     let keys = config::table_name("SIGNING_KEYS_TABLE_NAME")?;

@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let endpoints = wire().await?;
+    let endpoints = wire()?;
     // The init phase has a full CPU: connect, read and open the keys there. If it fails, the first request tries again.
     if let Err(error) = endpoints.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
@@ -39,7 +39,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     shared::http::serve::run("refresh", ErrorBody::OAuth, |request| endpoints.handle(request)).await
 }
 
-async fn wire() -> Result<TokenEndpoints, lambda_runtime::Error> {
+fn wire() -> Result<TokenEndpoints, lambda_runtime::Error> {
     let parties = TokenParties::from_env()?;
     let issuer =
         Issuer { audience: parties.audience.clone(), lifetime_seconds: config::access_token_lifetime_seconds()? };
