@@ -1,6 +1,6 @@
 """Creates the template's stack in an AWS API emulator, and says what is there then.
 
-    deploy.py ENDPOINT STACK_NAME TEMPLATE ARCHIVES [NAME=VALUE ...]
+    deploy.py ENDPOINT STACK_NAME TEMPLATE ARCHIVES
 
 The template is translated by SAM's own translator, then given to CloudFormation at ENDPOINT as it is, but for what the
 emulator cannot make. ARCHIVES has a bootstrap.zip for each function, in a directory named by its binary; they are uploaded,
@@ -44,7 +44,7 @@ class NoManagedPolicies:
         return {}
 
 
-def translated(path, parameters):
+def translated(path):
     template = yaml_parse(pathlib.Path(path).read_text())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -52,10 +52,10 @@ def translated(path, parameters):
             binary = pathlib.PurePath(properties["CodeUri"]).name
             properties["CodeUri"] = f"s3://{BUCKET}/{binary}.zip"
     logging.disable(logging.WARNING)
-    return transform(template, parameters, NoManagedPolicies())
+    return transform(template, {}, NoManagedPolicies())
 
 
-def without(template, endpoint):
+def without(template):
     """Takes out what the emulator cannot make, and what speaks of it."""
     resources = template["Resources"]
     gone = {name: NOT_EMULATED[body["Type"]] for name, body in resources.items() if body["Type"] in NOT_EMULATED}
@@ -94,9 +94,8 @@ def speaks_of(value, name):
     return isinstance(value, str) and ("${" + name + "}" in value or "${" + name + "." in value)
 
 
-def main(endpoint, stack_name, path, archives, *settings):
-    parameters = dict(setting.split("=", 1) for setting in settings)
-    template, left_out = without(translated(path, parameters), endpoint)
+def main(endpoint, stack_name, path, archives):
+    template, left_out = without(translated(path))
     client = lambda service: boto3.client(service, endpoint_url=endpoint)  # noqa: E731
 
     s3 = client("s3")
@@ -108,7 +107,6 @@ def main(endpoint, stack_name, path, archives, *settings):
     cloudformation.create_stack(
         StackName=stack_name,
         TemplateBody=json.dumps(template),
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
     deadline = time.monotonic() + 60
@@ -152,8 +150,12 @@ def main(endpoint, stack_name, path, archives, *settings):
         "resources": {name: list(of(name).items()) for name in sorted({one["ResourceType"] for one in resources})},
         "left_out": left_out,
         "tables": {name: dynamodb.describe_table(TableName=table)["Table"] for name, table in of("AWS::DynamoDB::Table").items()},
-        "time_to_live": {
-            name: body["Properties"].get("TimeToLiveSpecification")
+        # moto's CloudFormation passes over these, so they are what CloudFormation is given.
+        "table_properties": {
+            name: {
+                key: body["Properties"].get(key)
+                for key in ("TimeToLiveSpecification", "PointInTimeRecoverySpecification", "SSESpecification")
+            }
             for name, body in template["Resources"].items()
             if body["Type"] == "AWS::DynamoDB::Table"
         },
@@ -168,7 +170,8 @@ def main(endpoint, stack_name, path, archives, *settings):
         "roles": {
             name: {
                 "trusts": iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"],
-                "managed": [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]],
+                # moto attaches only policies that were made in it, so it is what CloudFormation is given.
+                "managed": template["Resources"][name]["Properties"].get("ManagedPolicyArns", []),
                 "statements": statements(role),
                 "arn": iam.get_role(RoleName=role)["Role"]["Arn"],
             }
@@ -188,6 +191,6 @@ def main(endpoint, stack_name, path, archives, *settings):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 5:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
     main(*sys.argv[1:])

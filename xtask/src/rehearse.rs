@@ -98,7 +98,7 @@ fn same_as_sam(packages: &Path) -> Result<(), RehearseError> {
     let mut sam = process::command(install::sam()?);
     let cargo_lambda = install::cargo_lambda()?;
     let path: OsString = package::path_with(cargo_lambda.parent())?;
-    sam.args(["build", "--no-cached", "--build-dir"])
+    sam.args(["build", "--build-dir"])
         .arg(&directory)
         .env("PATH", path)
         .envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "eu-west-1")])

@@ -31,7 +31,7 @@ impl RotateKeys {
         };
         let Some(request) = request else { return self.rotate(now).await.map_err(|error| failed(&error)) };
         let outcome = match request.request_type {
-            // The keys go with their table.
+            // The table stays with the keys in it: what verifies by them elsewhere goes on.
             RequestType::Delete => Outcome::Success,
             RequestType::Create | RequestType::Update => match self.rotate(now).await {
                 Ok(()) => Outcome::Success,

@@ -50,7 +50,8 @@ pub fn lambda_config() -> SdkConfig {
     let region = env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
     let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls());
     // Without a context, the machine's roots are read.
-    let amazon_roots = has_amazon_roots(region.as_deref(), env::var_os("SSL_CERT_FILE").is_some()).then(amazon_roots);
+    let names_roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| env::var_os(name).is_some());
+    let amazon_roots = has_amazon_roots(region.as_deref(), names_roots).then(amazon_roots);
     let http_client = match amazon_roots.flatten() {
         Some(context) => http_client.tls_context(context).build_https(),
         None => http_client.build_https(),
@@ -109,7 +110,8 @@ struct Environment;
 impl LoadServiceConfig for Environment {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service = key.service_id().replace(' ', "_").to_uppercase();
-        env::var(format!("{}_{service}", key.env())).or_else(|_| env::var(key.env())).ok()
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        set(&format!("{}_{service}", key.env())).or_else(|| set(key.env()))
     }
 }
 

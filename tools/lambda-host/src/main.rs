@@ -43,7 +43,7 @@ struct Arguments {
     /// How many processes a function may have at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
-    /// Write what functions ask of DynamoDB and KMS into this file, one action a line. It goes by the endpoints in
+    /// Write what functions ask of AWS into this file, one action a line. It goes by the endpoints in AWS_ENDPOINT_URL,
     /// AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL_KMS.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -90,7 +90,7 @@ async fn serve(arguments: Arguments) -> Result<(), HostError> {
     if let Some(path) = arguments.record {
         let recorder = Arc::new(Recorder::new(File::create(&path).map_err(|error| HostError::Record(path, error))?));
         for function in &mut functions {
-            for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_KMS"] {
+            for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_KMS"] {
                 if let Some(endpoint) = function.variables.get_mut(name) {
                     *endpoint = recorder.listen(&function.name, endpoint).await.map_err(HostError::Proxy)?;
                 }

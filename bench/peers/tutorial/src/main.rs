@@ -20,12 +20,8 @@ async fn handler(client: &aws_sdk_dynamodb::Client, event: LambdaEvent<Value>) -
     let Some(token) = header.strip_prefix("Bearer ") else { return Ok(denied) };
     let key = DecodingKey::from_secret(secret.as_bytes());
     let Ok(token) = decode::<Claims>(token, &key, &Validation::default()) else { return Ok(denied) };
-    let revoked = client
-        .get_item()
-        .table_name(table)
-        .key("jti", AttributeValue::S(token.claims.jti.clone()))
-        .send()
-        .await?;
+    let revoked =
+        client.get_item().table_name(table).key("jti", AttributeValue::S(token.claims.jti.clone())).send().await?;
     if revoked.item().is_some() {
         return Ok(denied);
     }
