@@ -1,6 +1,6 @@
 """Creates the template's stack in an AWS API emulator, and says what is there then.
 
-    deploy.py ENDPOINT STACK_NAME TEMPLATE ARCHIVES
+    deploy.py ENDPOINT STACK_NAME TEMPLATE ARCHIVES [NAME=VALUE ...]
 
 The template is translated by SAM's own translator, then given to CloudFormation at ENDPOINT as it is, but for what the
 emulator cannot make. ARCHIVES has a bootstrap.zip for each function, in a directory named by its binary; they are uploaded,
@@ -44,7 +44,7 @@ class NoManagedPolicies:
         return {}
 
 
-def translated(path):
+def translated(path, parameters):
     template = yaml_parse(pathlib.Path(path).read_text())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -52,7 +52,7 @@ def translated(path):
             binary = pathlib.PurePath(properties["CodeUri"]).name
             properties["CodeUri"] = f"s3://{BUCKET}/{binary}.zip"
     logging.disable(logging.WARNING)
-    return transform(template, {}, NoManagedPolicies())
+    return transform(template, parameters, NoManagedPolicies())
 
 
 def without(template):
@@ -94,8 +94,9 @@ def speaks_of(value, name):
     return isinstance(value, str) and ("${" + name + "}" in value or "${" + name + "." in value)
 
 
-def main(endpoint, stack_name, path, archives):
-    template, left_out = without(translated(path))
+def main(endpoint, stack_name, path, archives, *settings):
+    parameters = dict(setting.split("=", 1) for setting in settings)
+    template, left_out = without(translated(path, parameters))
     client = lambda service: boto3.client(service, endpoint_url=endpoint)  # noqa: E731
 
     s3 = client("s3")
@@ -107,6 +108,7 @@ def main(endpoint, stack_name, path, archives):
     cloudformation.create_stack(
         StackName=stack_name,
         TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
     deadline = time.monotonic() + 60
@@ -191,6 +193,6 @@ def main(endpoint, stack_name, path, archives):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5:
         sys.exit(__doc__)
     main(*sys.argv[1:])

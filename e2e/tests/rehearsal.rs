@@ -53,8 +53,8 @@ fn list(value: &Value) -> Vec<String> {
     }
 }
 
-fn deploy() -> Deployment {
-    let directory = workspace::local().join("test/rehearsal");
+fn deploy(name: &str, parameters: &[(&str, &str)]) -> Deployment {
+    let directory = workspace::local().join("test").join(name);
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
     let packages = PathBuf::from(variable("LATCHKEY_PACKAGES"));
@@ -64,6 +64,7 @@ fn deploy() -> Deployment {
         .args([&moto.endpoint(), STACK])
         .arg(workspace::template())
         .arg(&packages)
+        .args(parameters.iter().map(|(name, value)| format!("{name}={value}")))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -221,23 +222,29 @@ fn command_environment(deployment: &Deployment) -> BTreeMap<String, String> {
     environment
 }
 
-/// Everything that a session can meet, once.
-fn run_the_whole_flow(deployment: &Deployment) {
-    let client = &deployment.client;
-    // CloudFormation asks for the first keys.
+/// CloudFormation asks for the first keys.
+fn make_first_keys(deployment: &Deployment) {
     let (url, taker) = response_url("200 OK");
     let event = sample_event("rotate-keys-create").replace("RESPONSE_URL", &url);
     let answer = invoke_at(&deployment.invoke_url, "rotate-keys", &event);
     assert_eq!(answer, (200, Value::Null));
     let (_, told) = taker.join().unwrap();
     assert_eq!(told["Status"], "SUCCESS", "{told}");
+}
 
+/// The operator's command, as it is installed, on the stack. It must succeed.
+fn operator(deployment: &Deployment) -> impl Fn(&[&str], &str) {
     let environment = command_environment(deployment);
-    let latchkey = |arguments: &[&str], input: &str| {
+    move |arguments: &[&str], input: &str| {
         let output = run_latchkey(&workspace::root().join("target/release/latchkey"), &environment, arguments, input);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    }
+}
+
+/// Everything that a session can meet, once.
+fn run_the_whole_flow(deployment: &Deployment) {
+    let (client, latchkey) = (&deployment.client, operator(deployment));
+    make_first_keys(deployment);
     latchkey(&["user", "add", "admin", "--role", "admin"], PASSWORD);
 
     let registration = json!({ "username": "alice", "password": PASSWORD }).to_string();
@@ -362,7 +369,7 @@ fn fulfils(call: &Value, conditions: &BTreeMap<String, BTreeSet<String>>) -> boo
 }
 
 /// Every call has a statement that allows it, and every action of a statement a call that needs it.
-fn calls_must_be_what_roles_allow(deployment: &Deployment) {
+fn calls_must_be_what_roles_allow(deployment: &Deployment, functions: &BTreeMap<String, String>) {
     let told = &deployment.told;
     let (names, key) = (table_names(told), text(&told["keys"]["SealingKey"]["Arn"]));
     let recorded = std::fs::read_to_string(&deployment.calls).unwrap();
@@ -386,7 +393,7 @@ fn calls_must_be_what_roles_allow(deployment: &Deployment) {
 
     println!("\n{:12} {:28} {:24} {:32} calls", "function", "action", "resource", "statement");
     let (mut missing, mut unused) = (BTreeSet::new(), Vec::new());
-    for (logical_id, binary) in &deployment.binaries {
+    for (logical_id, binary) in functions {
         let statements = statements(&told["roles"][format!("{logical_id}Role")]);
         let own: Vec<_> = calls.iter().filter(|call| call["function"] == json!(binary)).collect();
         let mut allowed = BTreeSet::new();
@@ -434,8 +441,29 @@ fn calls_must_be_what_roles_allow(deployment: &Deployment) {
 #[test]
 #[ignore = "it needs the packages: `cargo xtask rehearse` makes them and runs it"]
 fn the_stack_is_made_the_functions_run_in_it_and_their_roles_are_what_they_need() {
-    let deployment = deploy();
+    let deployment = deploy("rehearsal", &[]);
     must_have_what_functions_need(&deployment);
     run_the_whole_flow(&deployment);
-    calls_must_be_what_roles_allow(&deployment);
+    calls_must_be_what_roles_allow(&deployment, &deployment.binaries);
+}
+
+/// With HS256 those who verify are given secrets, and rights to open them, that they have in no other deployment.
+#[test]
+#[ignore = "it needs the packages: `cargo xtask rehearse` makes them and runs it"]
+fn functions_that_verify_hs256_have_the_rights_for_it_and_no_more() {
+    let deployment = deploy("rehearsal-hs256", &[("SigningAlgorithm", "HS256"), ("Hs256", "accepted")]);
+    let (client, latchkey) = (&deployment.client, operator(&deployment));
+    make_first_keys(&deployment);
+    latchkey(&["user", "add", "admin", "--role", "admin"], PASSWORD);
+    let tokens = client.tokens(("admin", PASSWORD));
+    assert_eq!(unverified(&tokens.access).0["alg"], "HS256");
+    assert_eq!(client.get("/me", &tokens.access).status, 200);
+    assert_eq!(
+        client.post_form("/introspect", Some(&tokens.access), &[("token", &tokens.access)]).json()["active"],
+        true
+    );
+    assert_eq!(client.send("GET", "/.well-known/jwks.json", &[], "").json(), json!({ "keys": [] }));
+    let verifiers = ["AuthorizerFunction", "DiscoveryFunction"];
+    let verifiers = deployment.binaries.iter().filter(|(logical_id, _)| verifiers.contains(&logical_id.as_str()));
+    calls_must_be_what_roles_allow(&deployment, &verifiers.map(|(id, binary)| (id.clone(), binary.clone())).collect());
 }

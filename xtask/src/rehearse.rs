@@ -78,12 +78,12 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
     Ok(arm64.must_be_small()?)
 }
 
-/// Runs the tests of a file that `cargo xtask test` passes over.
+/// Runs the tests of a file that `cargo xtask test` passes over, one after another: they unpack the same archives.
 fn rehearse(test: &str, packages: &Path) -> Result<(), RehearseError> {
     let step = progress::step(&format!("rehearsing: e2e/tests/{test}.rs"));
     let mut tests = process::command("cargo");
     tests
-        .args(["test", "--package", "e2e", "--test", test, "--", "--ignored", "--nocapture"])
+        .args(["test", "--package", "e2e", "--test", test, "--", "--ignored", "--nocapture", "--test-threads", "1"])
         .env("LATCHKEY_PACKAGES", packages)
         .current_dir(workspace::root());
     process::run("cargo test", tests)?;
