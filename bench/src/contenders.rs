@@ -112,7 +112,7 @@ impl Contenders {
             Function {
                 name: name.to_owned(),
                 program,
-                arguments: script.map(Into::into).into_iter().collect(),
+                arguments: script.iter().map(|script| script.display().to_string()).collect(),
                 variables,
                 memory_megabytes: 1769,
                 timeout_seconds: 60,

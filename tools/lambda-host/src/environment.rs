@@ -1,7 +1,6 @@
 //! An execution environment: one process of a function, from its start to its end. It has one event at a time, as in Lambda.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -29,7 +28,7 @@ pub struct Function {
     pub program: PathBuf,
     /// Arguments of the program.
     #[serde(default)]
-    pub arguments: Vec<OsString>,
+    pub arguments: Vec<String>,
     /// Its whole environment, but for what Lambda adds.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
