@@ -58,6 +58,9 @@ pub enum EnvironmentError {
     /// Its end cannot be learned.
     #[error("the process of {0} cannot be waited for")]
     Wait(String, #[source] io::Error),
+    /// The Runtime API ended before the process.
+    #[error("the Runtime API of {0} has ended")]
+    Gone(String),
     /// It took too long.
     #[error("{function} did not answer within {seconds} s")]
     Timeout {
@@ -197,7 +200,12 @@ impl Environment {
         let _ = self.api.events.send(Event { payload, timeout });
         let mut answer = None;
         loop {
-            match self.hear(timeout).await? {
+            let said = match (self.hear(timeout).await, &answer) {
+                // It answered, and ended before it asked for more: the answer counts, as in Lambda.
+                (Err(EnvironmentError::Ended { .. }), Some(answer)) => return Ok(Answer::clone(answer)),
+                (said, _) => said?,
+            };
+            match said {
                 Said::Answer { number: of, is_error, body, at } if of == number => {
                     answer = Some(Answer { is_error, payload: body, took: at - begun, age: at - self.started });
                 }
@@ -237,7 +245,7 @@ impl Environment {
             biased;
             said = self.api.said.recv() => match said {
                 Some(said) => Ok(said),
-                None => Err(EnvironmentError::Timeout { function: function.clone(), seconds: 0 }),
+                None => Err(EnvironmentError::Gone(function.clone())),
             },
             status = self.child.wait() => match status {
                 Ok(status) => Err(EnvironmentError::Ended { function: function.clone(), status }),
