@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::local::{invoke_at, latchkey_in, sample_event, variable};
+use e2e::local::{invoke_at, latchkey_in, packages, sample_event};
 use e2e::unverified;
 use serde_json::{Value, json};
 use xtask::dynamodb_local::{DynamoDbLocal, Storage};
@@ -39,7 +39,7 @@ fn login_and_authorizer_answer_an_event_each() {
     let directory = workspace::local().join("test").join(NAME);
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
-    let packages = PathBuf::from(variable("LATCHKEY_PACKAGES"));
+    let packages = packages();
     let template = stack::template(NAME, &std::collections::BTreeMap::new()).unwrap();
     let dynamodb =
         DynamoDbLocal::start(&Tools::find_or_install().unwrap(), Storage::Memory, directory.join("dynamodb.log"))

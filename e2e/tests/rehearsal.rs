@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::local::{invoke_at, response_url, run_latchkey, sample_event, variable};
+use e2e::local::{invoke_at, packages, response_url, run_latchkey, sample_event};
 use e2e::{Client, Tokens, unverified};
 use serde_json::{Value, json};
 use xtask::gateway::Gateway;
@@ -57,7 +57,7 @@ fn deploy(name: &str, parameters: &[(&str, &str)]) -> Deployment {
     let directory = workspace::local().join("test").join(name);
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
-    let packages = PathBuf::from(variable("LATCHKEY_PACKAGES"));
+    let packages = packages();
     let moto = Moto::start(&directory.join("moto.log")).unwrap();
     let output = Command::new(install::moto_python().unwrap())
         .arg(workspace::root().join("e2e/rehearsal/deploy.py"))
