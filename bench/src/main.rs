@@ -15,7 +15,7 @@ mod targets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::contenders::Contenders;
 use crate::endpoints::Endpoints;
@@ -36,6 +36,30 @@ struct Arguments {
     /// Fewer rounds and a short load: an impression, no proof.
     #[arg(long)]
     quick: bool,
+    /// These parts alone. What is not measured has no target.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+impl Arguments {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+/// A part of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Cold starts.
+    Cold,
+    /// Warm calls of authorizers.
+    Warm,
+    /// Warm logins.
+    Hashing,
+    /// Signatures, keys and tokens.
+    Primitives,
+    /// The whole path.
+    Load,
 }
 
 /// How much is measured.
@@ -92,18 +116,31 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     let contenders = Contenders::new(&arguments.packages, &arguments.peers, &endpoints).await?;
     report.sizes = contenders.sizes()?;
 
-    say("cold starts, in turn");
-    report.cold = rounds::cold(&contenders, effort).await?;
-    say("warm calls, in turn");
-    report.warm = rounds::warm(&contenders, effort).await?;
-    say("hashing, in turn");
-    report.hashing = rounds::hashing(&contenders, effort).await?;
-    say("signatures, keys and tokens, by criterion and fast-jwt");
-    report.primitives = primitives::read(&arguments.peers)?;
-    say("the whole path under load");
-    report.load = load::run(&contenders, &arguments.output, effort).await?;
+    if arguments.has(Part::Cold) {
+        say("cold starts, in turn");
+        report.cold = rounds::cold(&contenders, effort).await?;
+    }
+    if arguments.has(Part::Warm) {
+        say("warm calls, in turn");
+        report.warm = rounds::warm(&contenders, effort).await?;
+    }
+    if arguments.has(Part::Hashing) {
+        say("hashing, in turn");
+        report.hashing = rounds::hashing(&contenders, effort).await?;
+    }
+    if arguments.has(Part::Primitives) {
+        say("signatures, keys and tokens, by criterion and fast-jwt");
+        report.primitives = primitives::read(&arguments.peers)?;
+    }
+    if arguments.has(Part::Load) {
+        say("the whole path under load");
+        report.load = load::run(&contenders, &arguments.output, effort).await?;
+    }
 
     report.targets = targets::check(&report);
+    if !arguments.only.is_empty() {
+        report.targets.retain(|target| !target.found.is_nan());
+    }
     report.write(&arguments.output)?;
     Ok(report.targets.iter().all(|target| target.is_reached || target.is_known))
 }

@@ -25,7 +25,7 @@ pub(crate) struct Cold {
     pub(crate) ready_ms: f64,
     /// From there to the first answer: what the first caller waits for, on top of Lambda's own start.
     pub(crate) first_call_ms: f64,
-    /// From the start of the process to its first answer.
+    /// Both together. The time between them is the harness's, and a real event is there already.
     pub(crate) first_answer_ms: f64,
     /// CPU time until then.
     pub(crate) cpu_ms: f64,
@@ -40,6 +40,18 @@ pub(crate) struct Warm {
     /// CPU time of a call: the median of all rounds.
     pub(crate) cpu_us: f64,
     pub(crate) peak_rss_bytes: u64,
+}
+
+/// The order of a round. With another beginning and another stride each time, nobody always follows the same one: a process that
+/// was stopped for most of its time leaves the machine in another state than one that was busy.
+fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    let strides: Vec<usize> = (1..count.max(2)).filter(|stride| is_coprime(*stride, count)).collect();
+    let stride = strides.get(round % strides.len().max(1)).copied().unwrap_or(1);
+    (0..count).map(move |place| (place * stride + round) % count)
+}
+
+fn is_coprime(one: usize, other: usize) -> bool {
+    (2..=one).all(|divisor| one % divisor != 0 || other % divisor != 0)
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -59,8 +71,7 @@ pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<
     let mut samples: Vec<Vec<[f64; 4]>> = vec![Vec::new(); turns.len()];
     // The first round fills the page cache and the stand-in's memory.
     for round in 0..=effort.cold_rounds {
-        for place in 0..turns.len() {
-            let index = (place + round) % turns.len();
+        for index in order(round, turns.len()) {
             let (contender, megabytes) = turns[index];
             let sample = cold_start(contender, megabytes).await?;
             if round > 0 {
@@ -95,7 +106,7 @@ async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<[f64
     let cpu = environment.usage()?.cpu;
     contender.events.check(contender.name, &answer.payload)?;
     environment.end().await?;
-    Ok([milliseconds(ready), milliseconds(answer.took), milliseconds(answer.age), milliseconds(cpu)])
+    Ok([milliseconds(ready), milliseconds(answer.took), milliseconds(ready + answer.took), milliseconds(cpu)])
 }
 
 /// Warm calls with DynamoDB Local.
@@ -103,8 +114,7 @@ pub(crate) async fn warm(contenders: &Contenders, effort: Effort) -> Result<Vec<
     let (rounds, calls) = effort.warm;
     let mut samples = vec![Samples::default(); contenders.warm.len()];
     for round in 0..rounds {
-        for place in 0..contenders.warm.len() {
-            let index = (place + round) % contenders.warm.len();
+        for index in order(round, contenders.warm.len()) {
             samples[index].add(&contenders.warm[index], UNCOUNTED, calls, round).await?;
         }
     }
@@ -118,8 +128,7 @@ pub(crate) async fn hashing(contenders: &Contenders, effort: Effort) -> Result<V
     let mut raw = Samples::default();
     let mut memory = vec![Block::new(); usize::try_from(Params::DEFAULT_M_COST)?];
     for round in 0..rounds {
-        for place in 0..=contenders.hashing.len() {
-            let index = (place + round) % (contenders.hashing.len() + 1);
+        for index in order(round, contenders.hashing.len() + 1) {
             match contenders.hashing.get(index) {
                 Some(contender) => samples[index].add(contender, UNCOUNTED_HASHING, calls, round).await?,
                 None => raw.add_raw(&mut memory, calls)?,
@@ -200,6 +209,27 @@ impl Samples {
             p99_us: percentile(&self.took_us, 0.99),
             cpu_us: median(&self.cpu_us),
             peak_rss_bytes: self.peak_rss_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::order;
+
+    #[test]
+    fn everybody_has_a_turn_in_a_round_and_follows_others_in_other_rounds() {
+        for count in [1, 2, 4, 5, 16] {
+            let mut pairs = HashSet::new();
+            for round in 0..16 {
+                let order: Vec<usize> = order(round, count).collect();
+                assert_eq!(order.iter().collect::<HashSet<_>>().len(), count, "{order:?}");
+                pairs.extend(order.windows(2).map(|pair| (pair[0], pair[1])));
+            }
+            let followed = pairs.iter().filter(|(_, after)| *after == 0).count();
+            assert!(count < 4 || followed >= 2, "{count}: {pairs:?}");
         }
     }
 }

@@ -61,7 +61,8 @@ fn every_line_is_json_and_none_has_a_secret() {
         ("Logins", "Outcome", "refused"),
         ("Authorizations", "Outcome", "allowed"),
         ("RefusedAuthorizations", "Reason", "revoked_session"),
-        ("Latency", "Operation", "login"),
+        ("LoginLatency", "Outcome", "succeeded"),
+        ("AuthorizationLatency", "Outcome", "allowed"),
     ] {
         let is_there = metrics.iter().any(|line| {
             line["Service"] == "e2e" && line[dimension] == value && (line[name].is_number() || line[name].is_array())

@@ -21,6 +21,9 @@ pub struct Options {
     /// Fewer rounds and a short load: an impression within five minutes, besides building
     #[arg(long)]
     quick: bool,
+    /// These parts alone, with a comma between: cold, warm, hashing, primitives, load
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// Something could not be measured, or misses its target.
@@ -70,17 +73,20 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     process::run("cargo build", build)?;
     step.done();
 
-    let step = progress::step("signatures, tokens, hashes and key rings, by criterion");
-    let mut criterion = command("cargo");
-    criterion.args(["bench", "--package", "bench", "--bench", "primitives", "--"]).current_dir(workspace::root());
-    criterion.args(options.quick.then_some("--quick"));
-    process::run_logged("cargo bench", criterion, &workspace::local().join("logs/criterion.log"))?;
-    step.done();
+    if options.only.is_empty() || options.only.iter().any(|part| part == "primitives") {
+        let step = progress::step("signatures, tokens, hashes and key rings, by criterion");
+        let mut criterion = command("cargo");
+        criterion.args(["bench", "--package", "bench", "--bench", "primitives", "--"]).current_dir(workspace::root());
+        criterion.args(options.quick.then_some("--quick"));
+        process::run_logged("cargo bench", criterion, &workspace::local().join("logs/criterion.log"))?;
+        step.done();
+    }
 
     let mut bench = command(workspace::root().join("target/release/bench"));
     bench.arg("--packages").arg(&packages).arg("--peers").arg(&peers);
     bench.arg("--output").arg(workspace::root().join("target/bench"));
     bench.args(options.quick.then_some("--quick"));
+    bench.args(options.only.iter().flat_map(|part| ["--only", part]));
     Ok(process::run("the bench", bench)?)
 }
 

@@ -5,27 +5,27 @@
 //! metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so there are
 //! few: no user, no route, no address.
 //!
-//! | Metric                  | Dimensions         | Counts                                                                    |
-//! |-------------------------|--------------------|---------------------------------------------------------------------------|
-//! | `Logins`                | Service, Outcome   | Logins: `succeeded`, `refused`, `throttled`, `failed`                     |
-//! | `Authorizations`        | Service, Outcome   | Decisions: `allowed`, `refused`, `failed`                                 |
-//! | `RefusedAuthorizations` | Service, Reason    | Refused tokens by their reason, `expired` and the like                    |
-//! | `Refreshes`             | Service, Outcome   | Refreshes: `succeeded`, `refused`, `reused`, `failed`                     |
-//! | `Latency`               | Service, Operation | Milliseconds from event to answer: `login`, `authorize`, `refresh`        |
+//! | Metric                  | Dimensions       | Counts                                                  |
+//! |-------------------------|------------------|---------------------------------------------------------|
+//! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`   |
+//! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                       |
+//! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`               |
+//! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                       |
+//! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like  |
+//! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`   |
+//! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                       |
+//!
+//! A count and its latency have the same dimensions, so they are one document: what goes well writes one.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-use std::{env, fmt};
+use std::{env, io};
 
 use metrics::Unit;
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use serde_json::{Map, Value};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent};
-use tracing_subscriber::registry::LookupSpan;
+use serde_json::Value;
 
-use super::line;
+use super::line::Fields;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Latchkey";
@@ -49,9 +49,8 @@ enum Answered {
 
 impl Answered {
     /// What a line says, if it is the last one of a request that is measured.
-    fn of(fields: &Map<String, Value>) -> Option<Self> {
-        let text = |name: &str| fields.get(name).and_then(Value::as_str);
-        let (event, outcome, reason) = (text("event")?, text("outcome")?, text("reason"));
+    fn of(fields: &Fields) -> Option<Self> {
+        let (event, outcome, reason) = (fields.text("event")?, fields.text("outcome")?, fields.text("reason"));
         Some(match (event, outcome, reason) {
             ("login", "refused", Some(THROTTLED)) => Self::Login { outcome: "throttled" },
             ("refresh", "refused", Some(REUSED)) => Self::Refresh { outcome: "reused" },
@@ -63,14 +62,6 @@ impl Answered {
             ("authorize", ..) => Self::Authorization { outcome: ending(outcome)?, reason: None },
             _ => return None,
         })
-    }
-
-    const fn operation(&self) -> &'static str {
-        match self {
-            Self::Login { .. } => "login",
-            Self::Authorization { .. } => "authorize",
-            Self::Refresh { .. } => "refresh",
-        }
     }
 }
 
@@ -95,48 +86,30 @@ impl Metrics {
         for count in ["Logins", "Authorizations", "RefusedAuthorizations", "Refreshes"] {
             metrics::describe_counter!(count, Unit::Count, "");
         }
-        metrics::describe_histogram!("Latency", Unit::Milliseconds, "");
+        for latency in ["LoginLatency", "AuthorizationLatency", "RefreshLatency"] {
+            metrics::describe_histogram!(latency, Unit::Milliseconds, "");
+        }
         Some(Self(collector))
     }
 
-    fn write(&self, answered: Answered, milliseconds: f64, writer: &mut dyn fmt::Write) -> fmt::Result {
-        metrics::histogram!("Latency", "Operation" => answered.operation()).record(milliseconds);
-        match answered {
-            Answered::Login { outcome } => metrics::counter!("Logins", "Outcome" => outcome).increment(1),
-            Answered::Refresh { outcome } => metrics::counter!("Refreshes", "Outcome" => outcome).increment(1),
+    /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that the
+    /// request took.
+    pub(super) fn write(&self, line: &Fields, text: &mut Vec<u8>) -> io::Result<()> {
+        let Some(milliseconds) = line.get(MILLISECONDS).and_then(Value::as_f64) else { return Ok(()) };
+        let Some(answered) = Answered::of(line) else { return Ok(()) };
+        let (count, latency, outcome) = match answered {
+            Answered::Login { outcome } => ("Logins", "LoginLatency", outcome),
+            Answered::Refresh { outcome } => ("Refreshes", "RefreshLatency", outcome),
             Answered::Authorization { outcome, reason } => {
-                metrics::counter!("Authorizations", "Outcome" => outcome).increment(1);
                 if let Some(reason) = reason {
                     metrics::counter!("RefusedAuthorizations", "Reason" => reason).increment(1);
                 }
+                ("Authorizations", "AuthorizationLatency", outcome)
             }
-        }
-        let mut lines = Vec::new();
-        self.0.flush(&mut lines).map_err(|_| fmt::Error)?;
-        writer.write_str(&String::from_utf8_lossy(&lines))
-    }
-}
-
-impl<S> FormatEvent<S, JsonFields> for Metrics
-where
-    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        // Only the last line of a request has its time.
-        if event.metadata().fields().field(MILLISECONDS).is_none() {
-            return Ok(());
-        }
-        let fields = line::fields(context, event)?;
-        let milliseconds = fields.get(MILLISECONDS).and_then(Value::as_f64);
-        match (Answered::of(&fields), milliseconds) {
-            (Some(answered), Some(milliseconds)) => self.write(answered, milliseconds, &mut writer),
-            _ => Ok(()),
-        }
+        };
+        metrics::counter!(count, "Outcome" => outcome).increment(1);
+        metrics::histogram!(latency, "Outcome" => outcome).record(milliseconds);
+        self.0.flush(text)
     }
 }
 
@@ -145,8 +118,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answered(fields: &Value) -> Option<Answered> {
-        Answered::of(fields.as_object().unwrap())
+    fn line(event: &str, outcome: &str, reason: Option<&str>) -> Fields {
+        let mut line = Fields::default();
+        line.set("event", event.into());
+        line.set("outcome", outcome.into());
+        if let Some(reason) = reason {
+            line.set("reason", reason.into());
+        }
+        line
     }
 
     #[test]
@@ -165,12 +144,10 @@ mod tests {
             ("protected", "succeeded", None, None),
             ("login", "of a kind that nobody knows", None, None),
         ] {
-            let fields = json!({ "event": event, "outcome": outcome, "reason": reason, "milliseconds": 1 });
-            assert_eq!(answered(&fields), expected, "{fields}");
+            assert_eq!(Answered::of(&line(event, outcome, reason)), expected, "{event} {outcome} {reason:?}");
         }
-        let refused = json!({ "event": "authorize", "outcome": "refused", "reason": "expired" });
         let expected = Answered::Authorization { outcome: "refused", reason: Some("expired".to_owned()) };
-        assert_eq!(answered(&refused), Some(expected));
+        assert_eq!(Answered::of(&line("authorize", "refused", Some("expired"))), Some(expected));
     }
 
     /// There is one recorder in a process, so this is one test.
@@ -178,47 +155,49 @@ mod tests {
     fn metrics_are_written_in_the_embedded_metric_format() {
         let builder = Builder::new().with_dimension("Service", "latchkey-test").with_timestamp(1_800_000_000_000);
         let metrics = Metrics::new(builder).unwrap();
-        let written = |answered| {
-            let mut text = String::new();
-            metrics.write(answered, 7.0, &mut text).unwrap();
-            let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            lines.sort_by_key(|line| line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"].to_string());
-            lines
+        let written = |event, outcome, reason| {
+            let mut line = line(event, outcome, reason);
+            let mut text = Vec::new();
+            metrics.write(&line, &mut text).unwrap();
+            assert!(text.is_empty(), "only a request's last line has its time");
+            line.set("milliseconds", 7.into());
+            metrics.write(&line, &mut text).unwrap();
+            let lines = std::str::from_utf8(&text).unwrap().lines();
+            lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
         };
-        let line = |name: &str, unit: &str, value: Value, dimension: &str, of: &str| {
-            let mut line = json!({
+        let document = |dimension: &str, of: &str, values: &[(&str, &str, Value)]| {
+            let named: Vec<_> = values.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+            let mut document = json!({
                 "_aws": {
                     "Timestamp": 1_800_000_000_000_u64,
                     "CloudWatchMetrics": [{
                         "Namespace": "Latchkey",
                         "Dimensions": [["Service", dimension]],
-                        "Metrics": [{ "Name": name, "Unit": unit }],
+                        "Metrics": named,
                     }],
                 },
                 "Service": "latchkey-test",
             });
-            line[dimension] = of.into();
-            line[name] = value;
-            line
+            document[dimension] = of.into();
+            for (name, _, value) in values {
+                document[name] = value.clone();
+            }
+            document
         };
-        let latency = |operation| line("Latency", "Milliseconds", json!([7.0]), "Operation", operation);
-        assert_eq!(
-            written(Answered::Login { outcome: "refused" }),
-            [latency("login"), line("Logins", "Count", json!(1), "Outcome", "refused")]
-        );
+        let both = |count, latency, outcome| {
+            document("Outcome", outcome, &[(latency, "Milliseconds", json!([7.0])), (count, "Count", json!(1))])
+        };
+        assert_eq!(written("login", "refused", None), [both("Logins", "LoginLatency", "refused")]);
         // Nothing of an earlier request is written again.
         assert_eq!(
-            written(Answered::Refresh { outcome: "reused" }),
-            [latency("refresh"), line("Refreshes", "Count", json!(1), "Outcome", "reused")]
+            written("refresh", "refused", Some("refresh_token_reused")),
+            [both("Refreshes", "RefreshLatency", "reused")]
         );
-        assert_eq!(
-            written(Answered::Authorization { outcome: "refused", reason: Some("expired".to_owned()) }),
-            [
-                line("Authorizations", "Count", json!(1), "Outcome", "refused"),
-                latency("authorize"),
-                line("RefusedAuthorizations", "Count", json!(1), "Reason", "expired"),
-            ]
-        );
+        let authorizations = |outcome| both("Authorizations", "AuthorizationLatency", outcome);
+        let reason = document("Reason", "expired", &[("RefusedAuthorizations", "Count", json!(1))]);
+        assert_eq!(written("authorize", "refused", Some("expired")), [authorizations("refused"), reason]);
+        assert_eq!(written("authorize", "allowed", None), [authorizations("allowed")]);
+        assert!(written("protected", "succeeded", None).is_empty());
         assert!(Metrics::new(Builder::new()).is_none());
     }
 }

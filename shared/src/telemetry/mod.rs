@@ -16,13 +16,10 @@ use std::time::Instant;
 use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span};
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::Layer;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use line::FlatJson;
+use line::Lines;
 
 /// Starts logging to standard output. `function` is the name of the function's crate. The level is what Lambda's
 /// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too,
@@ -37,20 +34,20 @@ pub fn init(function: &'static str) {
         _ => Level::INFO,
     };
     // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime
-    // says what goes wrong between it and Lambda, but not the errors and panics that are logged here already.
+    // says what goes wrong between it and Lambda, but not the errors and panics that are logged here already. Metrics are made
+    // of lines at `INFO`, also where the log has fewer.
+    let most = level.max(Level::INFO);
     let targets = Targets::new()
         .with_default(LevelFilter::OFF)
-        .with_targets([("shared", level), (function, level), ("lambda_runtime", Level::ERROR)])
+        .with_targets([("shared", most), (function, most), ("lambda_runtime", Level::ERROR)])
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
-    let lines = Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new());
-    let subscriber = tracing_subscriber::registry().with(lines.event_format(FlatJson).with_filter(targets));
-    // Whatever the level of the log: what is measured does not depend on it.
-    #[cfg(feature = "store")]
-    let subscriber = subscriber.with(metrics::Metrics::from_env().map(|metrics| {
-        let lines = Layer::new().with_writer(io::stdout).fmt_fields(JsonFields::new());
-        let targets = Targets::new().with_targets([("shared", Level::INFO), (function, Level::INFO)]);
-        lines.event_format(metrics).with_filter(targets)
-    }));
+    let lines = Lines {
+        writer: io::stdout,
+        level,
+        #[cfg(feature = "store")]
+        metrics: metrics::Metrics::from_env(),
+    };
+    let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return;
     }
