@@ -51,7 +51,7 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 }
 
 fn is_coprime(one: usize, other: usize) -> bool {
-    (2..=one).all(|divisor| one % divisor != 0 || other % divisor != 0)
+    (2..=one).all(|divisor| !(one.is_multiple_of(divisor) && other.is_multiple_of(divisor)))
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -15,6 +15,8 @@ pub mod authentication;
 pub mod authorization;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "events")]
+pub mod event_loop;
 pub mod http;
 pub mod identity;
 #[cfg(feature = "store")]

@@ -6,7 +6,7 @@ mod handler;
 use std::process::ExitCode;
 
 use aws_sdk_dynamodb::Client;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use shared::authorization::AccessTokenAuthorizer;
 use shared::config::{self, SealingConfig, TokenParties};
@@ -15,7 +15,7 @@ use shared::keys::verification::VerificationKeys;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
 use shared::store::signing_keys::SigningKeysTable;
-use shared::telemetry;
+use shared::{event_loop, telemetry};
 use tracing::Instrument as _;
 
 use handler::Authorizer;
@@ -33,10 +33,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         telemetry::warm_up_failed(&error);
     }
     let authorizer = &authorizer;
-    lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+    event_loop::run(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         let span = telemetry::request_span("authorize", &context.request_id);
         async move { authorizer.handle(&payload).await }.instrument(span)
-    }))
+    })
     .await
 }
 

@@ -7,14 +7,14 @@ mod handler;
 use std::process::ExitCode;
 
 use aws_sdk_dynamodb::Client;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use shared::config::{self, SealingConfig};
 use shared::keys::rotation::RotationPolicy;
 use shared::keys::sealing::Sealer;
 use shared::store::client;
 use shared::store::signing_keys::SigningKeysTable;
-use shared::telemetry;
+use shared::{event_loop, telemetry};
 use tracing::Instrument as _;
 
 use handler::RotateKeys;
@@ -28,10 +28,10 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), lambda_runtime::Error> {
     let rotate_keys = wire()?;
     let rotate_keys = &rotate_keys;
-    lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+    event_loop::run(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         let span = telemetry::request_span("rotate_keys", &context.request_id);
         async move { rotate_keys.handle(&payload).await }.instrument(span)
-    }))
+    })
     .await
 }
 

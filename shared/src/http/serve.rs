@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::error::{ApiError, ErrorBody};
 use super::request;
-use crate::telemetry;
+use crate::{event_loop, telemetry};
 
 /// Longest path and query, in bytes. API Gateway's limit for a request line with all headers is 10 240.
 const MAX_PATH_AND_QUERY_BYTES: usize = 10_240;
@@ -52,7 +52,7 @@ where
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
 {
     let handler = &handler;
-    lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+    event_loop::run(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         let span = telemetry::request_span(event, &context.request_id);
         async move {
             let api_event = read(&payload).inspect_err(|error| {
@@ -63,7 +63,7 @@ where
             Adapter::from(service).call(LambdaEvent::new(request, context)).await
         }
         .instrument(span)
-    }))
+    })
     .await
 }
 

@@ -66,20 +66,23 @@ impl DenylistTable {
     /// # Errors
     /// The table did not give a whole answer, or an item cannot be understood. The caller denies.
     pub async fn revocations(&self, sub: &str, now: EpochSeconds) -> Result<Vec<Revocation>, StoreError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("#sub = :sub AND revocation > :now")
-            .expression_attribute_names("#sub", "sub")
-            .expression_attribute_values(":sub", string(sub))
-            .expression_attribute_values(":now", string(format!("{now:010}")))
-            .consistent_read(true)
-            .into_paginator()
-            .send();
         let mut revocations = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::call("reading the denylist", error))?;
+        let mut next = None;
+        // The SDK's paginator copies the question for every page, and this one is asked at every request.
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("#sub = :sub AND revocation > :now")
+                .expression_attribute_names("#sub", "sub")
+                .expression_attribute_values(":sub", string(sub))
+                .expression_attribute_values(":now", string(format!("{now:010}")))
+                .consistent_read(true)
+                .set_exclusive_start_key(next)
+                .send()
+                .await
+                .map_err(|error| StoreError::call("reading the denylist", error))?;
             for attributes in page.items() {
                 let sort_key = Item { table: TABLE, attributes }.string("revocation")?;
                 revocations.push(
@@ -87,8 +90,11 @@ impl DenylistTable {
                         .ok_or(StoreError::MalformedItem { table: TABLE, attribute: "revocation" })?,
                 );
             }
+            next = page.last_evaluated_key;
+            if next.is_none() {
+                return Ok(revocations);
+            }
         }
-        Ok(revocations)
     }
 
     /// Denies, until `expires_at`.

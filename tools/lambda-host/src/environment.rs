@@ -91,8 +91,6 @@ pub struct Answer {
     pub payload: Bytes,
     /// From handing the event out to the answer.
     pub took: Duration,
-    /// From the start of the process to the answer.
-    pub age: Duration,
 }
 
 /// A running process of a function. It is killed when this is dropped.
@@ -207,7 +205,7 @@ impl Environment {
             };
             match said {
                 Said::Answer { number: of, is_error, body, at } if of == number => {
-                    answer = Some(Answer { is_error, payload: body, took: at - begun, age: at - self.started });
+                    answer = Some(Answer { is_error, payload: body, took: at - begun });
                 }
                 Said::Ready(_) => {
                     self.is_ready = true;
