@@ -240,26 +240,14 @@ async fn client(api: &Api, stop: &AtomicBool, kind: Kind) -> Result<Seen, Anythi
     Ok(seen)
 }
 
-/// The memory of a process's children, by now.
+/// The memory of a process's children, by now: each of its threads has a list of those that it started.
 fn resident_bytes_below(parent: u32) -> u64 {
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let of_threads: String = threads
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let mut pids: Vec<u32> =
-        format!("{children} {of_threads}").split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    pids.iter().filter_map(|pid| resident_bytes(*pid)).sum()
-}
-
-fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kibibytes: u64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())?;
-    Some(kibibytes * 1024)
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<i32> =
+        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    // One that has just ended has no memory.
+    children.into_iter().filter_map(|pid| lambda_host::rss_bytes(pid).ok()).sum()
 }
 
 /// The middle of the second fifth of the time, and of the last.

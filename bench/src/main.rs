@@ -15,7 +15,8 @@ mod targets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use xtask::bench::Part;
 
 use crate::contenders::Contenders;
 use crate::endpoints::Endpoints;
@@ -37,7 +38,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// These parts alone. What is not measured has no target.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
 }
 
@@ -45,21 +46,6 @@ impl Arguments {
     fn has(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
-}
-
-/// A part of the whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Cold starts.
-    Cold,
-    /// Warm calls of authorizers.
-    Warm,
-    /// Warm logins.
-    Hashing,
-    /// Signatures, keys and tokens.
-    Primitives,
-    /// The whole path.
-    Load,
 }
 
 /// How much is measured.

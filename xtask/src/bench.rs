@@ -3,11 +3,12 @@
 //! Peers are built as their communities recommend: Rust with `cargo lambda build --release`, Node.js bundled and minified by
 //! esbuild, with its client outside of the handler and its connection kept.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::install::{self, InstallError};
 use crate::package::{self, Architecture, PackageError};
@@ -21,9 +22,30 @@ pub struct Options {
     /// Fewer rounds and a short load: an impression within five minutes, besides building
     #[arg(long)]
     quick: bool,
-    /// These parts alone, with a comma between: cold, warm, hashing, primitives, load
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    only: Vec<String>,
+    /// These parts alone, with a comma between
+    #[arg(long, value_name = "PARTS", value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Cold starts
+    Cold,
+    /// Warm calls of authorizers
+    Warm,
+    /// Warm logins
+    Hashing,
+    /// Signatures, keys and tokens
+    Primitives,
+    /// The whole path under load
+    Load,
+}
+
+impl Part {
+    fn name(self) -> OsString {
+        self.to_possible_value().map_or_else(OsString::new, |value| value.get_name().into())
+    }
 }
 
 /// Something could not be measured, or misses its target.
@@ -52,6 +74,9 @@ pub enum BenchError {
 /// Something cannot be built, or a target is missed.
 pub fn run(options: &Options) -> Result<(), BenchError> {
     process::listen_to_signals()?;
+    progress::say(
+        "Builds nine functions as they are deployed, their peers and the bench: the first time that takes 15 to 25 minutes.",
+    );
     // The bench has the sizes among its targets.
     let packages = package::package(Architecture::of_this_machine())?.directory;
     for entry in fs::read_dir(&packages).map_err(|error| BenchError::Io(packages.clone(), error))?.flatten() {
@@ -73,7 +98,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     process::run("cargo build", build)?;
     step.done();
 
-    if options.only.is_empty() || options.only.iter().any(|part| part == "primitives") {
+    if options.only.is_empty() || options.only.contains(&Part::Primitives) {
         let step = progress::step("signatures, tokens, hashes and key rings, by criterion");
         let mut criterion = command("cargo");
         criterion.args(["bench", "--package", "bench", "--bench", "primitives", "--"]).current_dir(workspace::root());
@@ -86,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     bench.arg("--packages").arg(&packages).arg("--peers").arg(&peers);
     bench.arg("--output").arg(workspace::root().join("target/bench"));
     bench.args(options.quick.then_some("--quick"));
-    bench.args(options.only.iter().flat_map(|part| ["--only", part]));
+    bench.args(options.only.iter().flat_map(|part| [OsString::from("--only"), part.name()]));
     Ok(process::run("the bench", bench)?)
 }
 

@@ -11,4 +11,4 @@ mod runtime_api;
 
 pub use environment::{Answer, Environment, EnvironmentError, Function};
 pub use limit::Share;
-pub use process::{ProcessError, Usage};
+pub use process::{ProcessError, Usage, rss_bytes};

@@ -16,9 +16,9 @@ pub enum ProcessError {
     /// `/proc`, which Linux has.
     #[error("/proc/{0}/status cannot be read; memory is measured on Linux only")]
     Status(i32, #[source] io::Error),
-    /// No line for the peak.
-    #[error("/proc/{0}/status has no VmHWM")]
-    NoPeak(i32),
+    /// No line for the memory.
+    #[error("/proc/{0}/status has no {1}")]
+    NoMemory(i32, &'static str),
 }
 
 /// What a process has taken since it started.
@@ -49,12 +49,25 @@ pub(crate) fn cpu(pid: i32) -> Result<Duration, ProcessError> {
     clock_gettime(clock).map(Duration::from).map_err(|error| ProcessError::Clock(pid, error))
 }
 
+/// The memory of a process that is resident now, in bytes.
+///
+/// # Errors
+/// It has ended, or this is not Linux.
+pub fn rss_bytes(pid: i32) -> Result<u64, ProcessError> {
+    status_bytes(pid, "VmRSS")
+}
+
 fn peak_rss_bytes(pid: i32) -> Result<u64, ProcessError> {
+    status_bytes(pid, "VmHWM")
+}
+
+/// A line of `/proc/…/status` (proc_pid_status(5)).
+fn status_bytes(pid: i32, name: &'static str) -> Result<u64, ProcessError> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| ProcessError::Status(pid, error))?;
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kibibytes.map(|kibibytes| kibibytes * 1024).ok_or(ProcessError::NoPeak(pid))
+    let kibibytes = status.lines().find_map(|line| {
+        line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kibibytes.map(|kibibytes| kibibytes * 1024).ok_or(ProcessError::NoMemory(pid, name))
 }
 
 #[cfg(test)]
@@ -68,6 +81,8 @@ mod tests {
         let work: u64 = (0..3_000_000_u64).map(std::hint::black_box).sum();
         let after = Usage::of(pid).unwrap();
         assert!(work > 0 && after.cpu > before.cpu && before.peak_rss_bytes > 100_000, "{before:?} {after:?}");
+        let now = rss_bytes(pid).unwrap();
+        assert!(now > 100_000 && now <= Usage::of(pid).unwrap().peak_rss_bytes, "{now}");
     }
 
     #[test]
