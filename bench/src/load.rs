@@ -244,10 +244,9 @@ async fn client(api: &Api, stop: &AtomicBool, kind: Kind) -> Result<Seen, Anythi
 fn resident_bytes_below(parent: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<i32> =
-        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    let children = lists.collect::<String>();
     // One that has just ended has no memory.
-    children.into_iter().filter_map(|pid| lambda_host::rss_bytes(pid).ok()).sum()
+    children.split_whitespace().filter_map(|pid| lambda_host::rss_bytes(pid.parse().ok()?).ok()).sum()
 }
 
 /// The middle of the second fifth of the time, and of the last.

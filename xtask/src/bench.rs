@@ -3,7 +3,6 @@
 //! Peers are built as their communities recommend: Rust with `cargo lambda build --release`, Node.js bundled and minified by
 //! esbuild, with its client outside of the handler and its connection kept.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,12 +41,6 @@ pub enum Part {
     Load,
 }
 
-impl Part {
-    fn name(self) -> OsString {
-        self.to_possible_value().map_or_else(OsString::new, |value| value.get_name().into())
-    }
-}
-
 /// Something could not be measured, or misses its target.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -75,7 +68,7 @@ pub enum BenchError {
 pub fn run(options: &Options) -> Result<(), BenchError> {
     process::listen_to_signals()?;
     progress::say(
-        "Builds nine functions as they are deployed, their peers and the bench: the first time that takes 15 to 25 minutes.",
+        "Builds the functions as they are deployed, their peers and the bench. The first time that takes 15 to 25 minutes.",
     );
     // The bench has the sizes among its targets.
     let packages = package::package(Architecture::of_this_machine())?.directory;
@@ -111,7 +104,9 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     bench.arg("--packages").arg(&packages).arg("--peers").arg(&peers);
     bench.arg("--output").arg(workspace::root().join("target/bench"));
     bench.args(options.quick.then_some("--quick"));
-    bench.args(options.only.iter().flat_map(|part| [OsString::from("--only"), part.name()]));
+    for part in options.only.iter().filter_map(Part::to_possible_value) {
+        bench.arg("--only").arg(part.get_name());
+    }
     Ok(process::run("the bench", bench)?)
 }
 
