@@ -1,6 +1,5 @@
 //! What the targets have in common: a ring with a known key, and what must hold for whatever is sent.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -47,8 +46,8 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
 /// # Panics
 /// It counts.
 pub fn header_must_be_refused(value: &str) {
-    let headers = HashMap::from([("authorization".to_owned(), value.to_owned())]);
-    if let Ok(token) = bearer::token(&headers, &HashMap::new()) {
+    let headers = [("authorization".into(), value.into())];
+    if let Ok(token) = bearer::token(&headers, &[]) {
         token_must_be_refused(token);
     }
 }

@@ -94,7 +94,7 @@ impl Authorizer {
         }
     }
 
-    async fn decide(&self, event: &Event) -> Result<Identity, DecisionError> {
+    async fn decide(&self, event: &Event<'_>) -> Result<Identity, DecisionError> {
         let token = event.access_token()?;
         let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(DecisionError::NoIssuer)?;
         let expected = Expected { issuer: &issuer, audience: &self.parties.audience };

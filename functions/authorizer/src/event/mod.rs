@@ -16,24 +16,16 @@
 //! - <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-lambda-auth.html>
 
 pub(crate) mod answer;
-mod http_v2;
-mod request;
-mod rest_token;
+mod payload;
 pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use shared::http::bearer;
+use shared::http::bearer::{self, Pair};
 use shared::token::verifier::Refusal;
 
-use http_v2::HttpV2;
-use request::WholeRequest;
-use rest_token::RestToken;
+use payload::{Payload, RequestContext, Text};
 use stage::Stage;
 
 /// The query parameter of RFC 6750 §2.3.
@@ -83,42 +75,66 @@ pub(crate) enum Kind {
 }
 
 /// The request, as far as it matters, whatever kind of API it came by.
-pub(crate) struct Event {
+pub(crate) struct Event<'a> {
     pub(crate) kind: Kind,
-    /// Several values of one name are joined by a comma, which no token has.
-    headers: HashMap<String, String>,
+    /// A name that came twice is there twice, or once with its values joined by a comma, which no token has.
+    headers: Vec<Pair<'a>>,
     /// As in `headers`.
-    query: HashMap<String, String>,
+    query: Vec<Pair<'a>>,
     /// By what name the client reached API Gateway, as API Gateway says.
-    pub(crate) domain_name: Option<String>,
+    pub(crate) domain_name: Option<Text<'a>>,
     /// API Gateway's id of the request.
-    pub(crate) request_id: Option<String>,
+    pub(crate) request_id: Option<Text<'a>>,
     /// `GET /me`, or `$connect`.
-    pub(crate) route: Option<String>,
+    pub(crate) route: Option<Text<'a>>,
 }
 
-/// What tells the kinds apart.
-#[derive(Deserialize)]
-struct Envelope {
-    version: Option<String>,
-    #[serde(rename = "type")]
-    authorizer_type: String,
-}
-
-impl Event {
+impl<'a> Event<'a> {
     /// Reads an event.
     ///
     /// # Errors
     /// It is none of the five, or the ARN in it is malformed.
-    pub(crate) fn read(payload: &RawValue) -> Result<Self, EventError> {
-        let envelope: Envelope = parse(payload)?;
-        match (envelope.version.as_deref(), envelope.authorizer_type.as_str()) {
-            (Some("2.0"), "REQUEST") => Ok(parse::<HttpV2>(payload)?.into()),
-            (Some("1.0"), "REQUEST") => parse::<WholeRequest>(payload)?.of_http_api(),
-            (None, "REQUEST") => parse::<WholeRequest>(payload)?.of_rest_or_web_socket_api(),
-            (None, "TOKEN") => parse::<RestToken>(payload)?.try_into(),
+    pub(crate) fn read(payload: &'a RawValue) -> Result<Self, EventError> {
+        let payload = Payload::parse(payload)?;
+        match (payload.version.as_deref(), &*payload.authorizer_type) {
+            (Some("2.0"), "REQUEST") => Self::of_request(payload, |_, _| Ok(Kind::HttpV2)),
+            (Some("1.0"), "REQUEST") => Self::of_request(payload, |arn, _| Ok(Kind::HttpV1(stage(arn)?))),
+            (None, "REQUEST") => Self::of_request(payload, rest_or_web_socket),
+            (None, "TOKEN") => Self::of_token(payload),
             _ => Err(EventError::NotAnAuthorizerEvent),
         }
+    }
+
+    /// Of an event with a whole request in it.
+    fn of_request(
+        mut payload: Payload<'a>,
+        kind: impl FnOnce(Option<&str>, &RequestContext<'_>) -> Result<Kind, EventError>,
+    ) -> Result<Self, EventError> {
+        let (headers, query) = (payload.take_headers(), payload.take_query());
+        let context = payload.request_context.ok_or(EventError::NotAnAuthorizerEvent)?;
+        let kind = kind(payload.method_arn.as_deref(), &context)?;
+        let method_and_path = || Some(Text::from(format!("{} {}", &*context.http_method?, &*context.resource_path?)));
+        Ok(Self {
+            kind,
+            headers,
+            query,
+            domain_name: context.domain_name,
+            request_id: context.request_id,
+            route: context.route_key.or_else(method_and_path),
+        })
+    }
+
+    /// Of an event of type TOKEN: the one header is all there is of the request.
+    fn of_token(payload: Payload<'a>) -> Result<Self, EventError> {
+        let header = payload.authorization_token.map(|value| ("authorization".into(), value.into()));
+        Ok(Self {
+            kind: Kind::RestToken(stage(payload.method_arn.as_deref())?),
+            headers: header.into_iter().collect(),
+            query: Vec::new(),
+            domain_name: None,
+            request_id: None,
+            route: None,
+        })
     }
 
     /// The one access token of the request.
@@ -138,19 +154,23 @@ impl Event {
     }
 
     fn access_token_of_query(&self) -> Result<&str, Refusal> {
-        let token = self.query.get(ACCESS_TOKEN).ok_or(Refusal::NoAuthorization)?;
-        if token.contains(',') { Err(Refusal::SeveralAuthorizations) } else { Ok(token) }
+        let mut tokens = self.query.iter().filter(|(name, _)| name == ACCESS_TOKEN).map(|(_, token)| token);
+        let token = tokens.next().ok_or(Refusal::NoAuthorization)?;
+        let is_one = tokens.next().is_none() && !token.contains(',');
+        if is_one { Ok(token) } else { Err(Refusal::SeveralAuthorizations) }
     }
 }
 
-fn parse<T: DeserializeOwned>(payload: &RawValue) -> Result<T, EventError> {
-    // Serde would take an array for a struct, member by position.
-    if !payload.get().starts_with('{') {
-        return Err(EventError::NotAnAuthorizerEvent);
+/// REST and WebSocket APIs are told apart by their context.
+fn rest_or_web_socket(method_arn: Option<&str>, context: &RequestContext<'_>) -> Result<Kind, EventError> {
+    match (&context.connection_id, context.event_type.as_deref()) {
+        (None, None) => Ok(Kind::RestRequest(stage(method_arn)?)),
+        (Some(_), Some("CONNECT")) => Ok(Kind::WebSocketConnect(stage(method_arn)?)),
+        // A message on a connection, which has no authorizer, or nothing that is known.
+        _ => Err(EventError::NotAnAuthorizerEvent),
     }
-    serde_json::from_str(payload.get()).map_err(|_| EventError::NotAnAuthorizerEvent)
 }
 
-fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+fn stage(method_arn: Option<&str>) -> Result<Stage, EventError> {
+    Stage::of(method_arn.ok_or(EventError::NotAnAuthorizerEvent)?)
 }

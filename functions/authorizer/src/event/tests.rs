@@ -12,16 +12,17 @@ fn value(event: &str) -> Value {
     serde_json::from_str(event).unwrap()
 }
 
-fn read(event: &str) -> Result<Event, EventError> {
-    Event::read(&RawValue::from_string(event.trim().to_owned()).unwrap())
+fn read(event: &str) -> Result<Event<'static>, EventError> {
+    // An event borrows from its payload. A test is short enough to keep each.
+    Event::read(Box::leak(RawValue::from_string(event.trim().to_owned()).unwrap()))
 }
 
-fn read_value(event: &Value) -> Result<Event, EventError> {
+fn read_value(event: &Value) -> Result<Event<'static>, EventError> {
     read(&event.to_string())
 }
 
 /// The event with the values at these paths (RFC 6901) replaced.
-fn with(event: &str, changes: &[(&str, Value)]) -> Event {
+fn with(event: &str, changes: &[(&str, Value)]) -> Event<'static> {
     let mut event = value(event);
     for (path, to) in changes {
         *event.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = to.clone();
@@ -29,7 +30,7 @@ fn with(event: &str, changes: &[(&str, Value)]) -> Event {
     read_value(&event).ok().unwrap()
 }
 
-fn token(event: &Event) -> Result<String, Refusal> {
+fn token(event: &Event<'_>) -> Result<String, Refusal> {
     event.access_token().map(str::to_owned)
 }
 
@@ -214,8 +215,6 @@ fn what_is_not_an_authorizer_event() {
         change("/multiValueHeaders", json!({ "authorization": "Bearer ACCESS_TOKEN" }));
         change("/authorizationToken", json!({ "a": 1 }));
     }
-    // An HTTP API 1.0 may have what a TOKEN has; it is not read there.
-    events.retain(|event| event["version"] != "1.0" || !event["authorizationToken"].is_object());
     for event in events {
         assert_eq!(read_value(&event).err(), Some(EventError::NotAnAuthorizerEvent), "{event}");
     }

@@ -943,16 +943,15 @@ fn attack_a_refresh_token_as_an_access_token_and_the_reverse() {
 
 #[test]
 fn attack_an_authorization_that_is_not_exactly_one() {
-    use crate::http::bearer;
-    use std::collections::HashMap;
+    use crate::http::bearer::{self, Pair};
+
+    fn pairs<'a>(pairs: &[(&'a str, &'a str)]) -> Vec<Pair<'a>> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
 
     let token = sign(&header(), &claims());
-    let pairs = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    };
     let refusal = |headers: &[(&str, &str)], query: &[(&str, &str)]| {
-        let (headers, query) = (pairs(headers), pairs(query));
-        bearer::token(&headers, &query).and_then(|token| verify_at(token, NOW)).err()
+        bearer::token(&pairs(headers), &pairs(query)).and_then(|token| verify_at(token, NOW)).err()
     };
     let of = |value: &str| refusal(&[("authorization", value)], &[]);
     let good = format!("Bearer {token}");
