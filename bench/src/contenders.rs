@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lambda_host::{Environment, Function};
 use serde::Serialize;
 use serde_json::{Value, json};
+use xtask::bench::{RUN, WEIGHED};
 use xtask::workspace;
 
 use crate::Anything;
@@ -58,7 +59,11 @@ impl Events {
 /// The bytes that are deployed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Size {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
+    /// `arm64` or `x86_64`.
+    pub(crate) processor: String,
+    /// Whether it is for the processor of the template.
+    pub(crate) is_deployed: bool,
     pub(crate) archive_bytes: u64,
     pub(crate) bootstrap_bytes: u64,
 }
@@ -74,7 +79,6 @@ pub(crate) struct Contenders {
     pub(crate) hashing: Vec<Contender>,
     /// The functions of the whole path.
     pub(crate) path: Vec<Function>,
-    packages: PathBuf,
 }
 
 impl Contenders {
@@ -161,35 +165,27 @@ impl Contenders {
                 events: known,
             },
         ];
-        let path = ["login", "token", "authorizer", "protected"]
-            .iter()
-            .map(|binary| ours(binary, plain))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            cold: authorizers(&endpoints.tls)?,
-            warm: authorizers(plain)?,
-            hashing,
-            path,
-            packages: packages.to_owned(),
-        })
+        let path = RUN.iter().map(|binary| ours(binary, plain)).collect::<Result<_, _>>()?;
+        Ok(Self { cold: authorizers(&endpoints.tls)?, warm: authorizers(plain)?, hashing, path })
     }
+}
 
-    /// What each function's archive has.
-    pub(crate) fn sizes(&self) -> Result<Vec<Size>, Anything> {
-        let mut sizes = Vec::new();
-        for entry in fs::read_dir(&self.packages)? {
-            let directory = entry?.path();
-            let archive = directory.join("bootstrap.zip");
-            if !archive.is_file() {
-                continue;
-            }
-            let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let bootstrap_bytes = fs::metadata(bootstrap(&self.packages, &name))?.len();
-            sizes.push(Size { archive_bytes: fs::metadata(&archive)?.len(), bootstrap_bytes, name });
-        }
-        sizes.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(sizes)
-    }
+/// What the archives have: of the functions that run here, and of those that are deployed.
+pub(crate) fn sizes(packages: &Path, deployed: &Path) -> Result<Vec<Size>, Anything> {
+    let here = RUN.map(|name| (packages, name));
+    let there = WEIGHED.map(|name| (deployed, name));
+    let all =
+        there.into_iter().chain(here.into_iter().filter(|(_, name)| packages != deployed || !WEIGHED.contains(name)));
+    all.map(|(directory, name)| {
+        Ok(Size {
+            name,
+            processor: directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            is_deployed: directory == deployed,
+            archive_bytes: fs::metadata(directory.join(name).join("bootstrap.zip"))?.len(),
+            bootstrap_bytes: fs::metadata(bootstrap(directory, name))?.len(),
+        })
+    })
+    .collect()
 }
 
 fn bootstrap(packages: &Path, binary: &str) -> PathBuf {

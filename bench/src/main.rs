@@ -28,6 +28,9 @@ struct Arguments {
     /// The functions' packages, unpacked: a directory for each, with its bootstrap.
     #[arg(long)]
     packages: PathBuf,
+    /// The same for the processor of the template, to be weighed.
+    #[arg(long)]
+    deployed: PathBuf,
     /// The peers: `empty`, `tutorial`, and a directory `node` with bundles.
     #[arg(long)]
     peers: PathBuf,
@@ -100,7 +103,7 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     say("starting DynamoDB Local and its stand-in over TLS");
     let endpoints = Endpoints::start(&arguments.output).await?;
     let contenders = Contenders::new(&arguments.packages, &arguments.peers, &endpoints).await?;
-    report.sizes = contenders.sizes()?;
+    report.sizes = contenders::sizes(&arguments.packages, &arguments.deployed)?;
 
     if arguments.has(Part::Cold) {
         say("cold starts, in turn");

@@ -126,10 +126,12 @@ impl Report {
             )?;
         }
 
-        writeln!(text, "\nArchives, as they are deployed")?;
+        writeln!(text, "\nArchives")?;
         for size in &self.sizes {
             let (archive, bootstrap) = (megabytes(size.archive_bytes), megabytes(size.bootstrap_bytes));
-            writeln!(text, "{:22} {archive:>6} MB, of a bootstrap of {bootstrap:>6} MB", size.name)?;
+            let processor =
+                if size.is_deployed { format!("{}, deployed", size.processor) } else { size.processor.clone() };
+            writeln!(text, "{:12} {processor:16} {archive:>6} MB, of a bootstrap of {bootstrap:>6} MB", size.name)?;
         }
 
         writeln!(text, "\nTargets")?;

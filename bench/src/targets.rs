@@ -77,7 +77,7 @@ pub(crate) fn check(report: &Report) -> Vec<Target> {
     at_most("authorizer: MB of memory at its peak", rss(&report.warm, "authorizer"), 9.0);
     at_most("login: MB of memory at its peak", rss(&report.hashing, "login"), megabytes(ARGON2_BYTES) + 8.0);
     for (function, limit) in [("authorizer", 3.0), ("protected", 1.0)] {
-        let size = report.sizes.iter().find(|size| size.name == function);
+        let size = report.sizes.iter().find(|size| size.is_deployed && size.name == function);
         let size = size.map_or(f64::NAN, |size| megabytes(size.archive_bytes));
         at_most(&format!("{function}: MB of archive"), size, limit);
     }

@@ -41,6 +41,11 @@ pub enum Part {
     Load,
 }
 
+/// The functions that run, as they are for this machine's processor.
+pub const RUN: [&str; 4] = ["authorizer", "login", "protected", "token"];
+/// The functions whose archives have a target, as they are for the processor of the template.
+pub const WEIGHED: [&str; 2] = ["authorizer", "protected"];
+
 /// Something could not be measured, or misses its target.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -70,12 +75,11 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     progress::say(
         "Builds the functions as they are deployed, their peers and the bench. The first time that takes 15 to 25 minutes.",
     );
-    // The bench has the sizes among its targets.
-    let packages = package::package(Architecture::of_this_machine())?.directory;
-    for entry in fs::read_dir(&packages).map_err(|error| BenchError::Io(packages.clone(), error))?.flatten() {
-        let archive = entry.path().join("bootstrap.zip");
-        if archive.is_file() {
-            rehearse::unpack(&archive)?;
+    let packages = package::package(Architecture::of_this_machine(), RUN)?.directory;
+    let deployed = package::package(Architecture::DEPLOYED, WEIGHED)?.directory;
+    for (directory, binaries) in [(&packages, &RUN[..]), (&deployed, &WEIGHED)] {
+        for binary in binaries {
+            rehearse::unpack(&directory.join(binary).join("bootstrap.zip"))?;
         }
     }
     let peers = workspace::root().join("target/bench/peers");
@@ -101,7 +105,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     }
 
     let mut bench = command(workspace::root().join("target/release/bench"));
-    bench.arg("--packages").arg(&packages).arg("--peers").arg(&peers);
+    bench.arg("--packages").arg(&packages).arg("--deployed").arg(&deployed).arg("--peers").arg(&peers);
     bench.arg("--output").arg(workspace::root().join("target/bench"));
     bench.args(options.quick.then_some("--quick"));
     for part in options.only.iter().filter_map(Part::to_possible_value) {

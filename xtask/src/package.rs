@@ -19,7 +19,7 @@ use crate::{progress, stack, workspace};
 #[derive(Args, Debug)]
 pub struct Options {
     /// What the functions are to run on; the template says arm64
-    #[arg(long, value_enum, default_value_t = Architecture::Arm64)]
+    #[arg(long, value_enum, default_value_t = Architecture::DEPLOYED)]
     arch: Architecture,
 }
 
@@ -34,6 +34,9 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// Of `template.yaml`.
+    pub(crate) const DEPLOYED: Self = Self::Arm64;
+
     /// Of this machine.
     #[must_use]
     pub fn of_this_machine() -> Self {
@@ -95,7 +98,7 @@ fn budget_bytes(binary: &str) -> u64 {
 /// A function cannot be built, or is larger than it may be.
 pub fn run(options: &Options) -> Result<(), PackageError> {
     process::listen_to_signals()?;
-    package(options.arch)?.must_be_small()
+    package_all(options.arch)?.must_be_small()
 }
 
 /// What was built.
@@ -112,17 +115,25 @@ impl Packages {
     }
 }
 
-/// Builds, and prints the sizes.
-pub(crate) fn package(arch: Architecture) -> Result<Packages, PackageError> {
-    let cargo_lambda = install::cargo_lambda()?;
-    let directory = workspace::root().join("target/package").join(arch.directory());
+/// Builds every function of the template, and prints the sizes.
+pub(crate) fn package_all(arch: Architecture) -> Result<Packages, PackageError> {
     let template = stack::template("package", &std::collections::BTreeMap::new())?;
     let mut binaries: Vec<_> = template.functions()?.into_iter().map(|function| function.binary).collect();
     binaries.sort();
+    package(arch, binaries)
+}
+
+/// Builds these functions, and prints the sizes.
+pub(crate) fn package(
+    arch: Architecture,
+    binaries: impl IntoIterator<Item = impl Into<String>>,
+) -> Result<Packages, PackageError> {
+    let cargo_lambda = install::cargo_lambda()?;
+    let directory = workspace::root().join("target/package").join(arch.directory());
     let mut lines = Vec::new();
     let mut too_large = Vec::new();
-    for binary in binaries {
-        let step = progress::step(&format!("building {binary}"));
+    for binary in binaries.into_iter().map(Into::into) {
+        let step = progress::step(&format!("building {binary} for {}", arch.directory()));
         let mut build = process::command(&cargo_lambda);
         build.env("PATH", path_with(cargo_lambda.parent())?);
         build

@@ -53,7 +53,7 @@ pub enum RehearseError {
 /// Something cannot be built, or does not hold.
 pub fn run(options: &Options) -> Result<(), RehearseError> {
     process::listen_to_signals()?;
-    let host = package::package(Architecture::of_this_machine())?;
+    let host = package::package_all(Architecture::of_this_machine())?;
     let step = progress::step("building the gateway, the host of bootstraps, and latchkey");
     for arguments in [
         &["build", "--package", "gateway", "--package", "lambda-host"][..],
@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
     }
     let arm64 = match Architecture::of_this_machine() {
         Architecture::Arm64 => host,
-        Architecture::X86 => package::package(Architecture::Arm64)?,
+        Architecture::X86 => package::package_all(Architecture::Arm64)?,
     };
     rehearse("arm64", &arm64.directory)?;
     same_as_sam(&arm64.directory)?;
