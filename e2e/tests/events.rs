@@ -29,9 +29,11 @@ fn login_wrong_password() {
 
 #[test]
 fn login_malformed() {
+    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, each of them once and \
+                   nothing else.";
     assert_eq!(
         answer("login", &sample_event("login-malformed")),
-        (400, json!({ "error": "invalid_request", "message": "The body is not JSON." }))
+        (400, json!({ "error": "invalid_request", "message": message }))
     );
 }
 

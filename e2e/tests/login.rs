@@ -14,7 +14,9 @@ fn invalid_credentials() -> (u16, Value) {
 }
 
 fn not_json() -> (u16, Value) {
-    (400, json!({ "error": "invalid_request", "message": "The body is not JSON." }))
+    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, each of them once and \
+                   nothing else.";
+    (400, json!({ "error": "invalid_request", "message": message }))
 }
 
 fn wrong_shape() -> (u16, Value) {

@@ -141,7 +141,7 @@ impl ApiError {
             }
             Self::Body(
                 error @ (BodyError::NotUtf8
-                | BodyError::NotJson
+                | BodyError::NotJson(_)
                 | BodyError::WrongShape(_)
                 | BodyError::NotForm
                 | BodyError::RepeatedParameter

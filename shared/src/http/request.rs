@@ -22,9 +22,9 @@ pub enum BodyError {
     /// Not UTF-8 (RFC 8259 §8.1).
     #[error("The body is not UTF-8.")]
     NotUtf8,
-    /// Not JSON.
-    #[error("The body is not JSON.")]
-    NotJson,
+    /// Not JSON. It says which object is asked for.
+    #[error("The body is not JSON. It must be {0}, each of them once and nothing else.")]
+    NotJson(&'static str),
     /// JSON, but not the object that is asked for. It says which is.
     #[error("The body must be {0}, each of them once and nothing else.")]
     WrongShape(&'static str),
@@ -109,7 +109,7 @@ pub fn json_body<T: DeserializeOwned>(request: &Request, shape: &'static str) ->
     let is_object = body.trim_ascii_start().starts_with('{');
     match serde_json::from_str(body) {
         Ok(value) if is_object => Ok(value),
-        Err(error) if error.classify() != Category::Data => Err(BodyError::NotJson),
+        Err(error) if error.classify() != Category::Data => Err(BodyError::NotJson(shape)),
         Ok(_) | Err(_) => Err(BodyError::WrongShape(shape)),
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_not_json() {
         for body in ["", "a=1&b=2", "{", r#"{"a":"1","b":"2"}x"#, r#"{"a":"1","b":"2",}"#, "\u{feff}{}"] {
-            assert_eq!(read(body), Err(BodyError::NotJson), "{body:?}");
+            assert_eq!(read(body), Err(BodyError::NotJson("a pair")), "{body:?}");
         }
     }
 
