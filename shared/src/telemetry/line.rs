@@ -99,6 +99,7 @@ impl Fields {
     }
 
     /// The same, if it is text.
+    #[cfg(feature = "store")]
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Value::as_str)
     }
