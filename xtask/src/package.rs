@@ -86,7 +86,7 @@ pub enum PackageError {
 fn budget_bytes(binary: &str) -> u64 {
     match binary {
         "page" | "protected" => 1_050_000,
-        "authorizer" => 3_500_000,
+        "authorizer" => 3_300_000,
         "login" | "account" => 5_200_000,
         _ => 4_200_000,
     }
