@@ -94,6 +94,7 @@ pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     /// A field's value, if it is there.
+    #[cfg(feature = "store")]
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find_map(|(of, value)| (*of == name).then_some(value))
     }
