@@ -188,27 +188,28 @@ proptest! {
         prop_assert_eq!(verified.is_ok(), may_count(&claims), "{}: {:?}", claims, verified);
     }
 
-    /// What the authorizer has of an event, once it is read: maps of headers and of parameters.
+    /// What the authorizer has of an event, once it is read: pairs of headers and of parameters, of which some have one name.
     #[test]
     fn of_an_event_only_the_one_header_yields_a_token(
-        headers in prop::collection::hash_map("(?i)authorization|cookie|[a-z-]{0,6}", "(?i)(bearer )?[a-z0-9._,-]{0,20}", 0..4),
-        query in prop::collection::hash_map("access_token|[a-z_]{0,6}", ".{0,8}", 0..2),
+        headers in prop::collection::vec(("(?i)authorization|cookie|[a-z-]{0,6}", "(?i)(bearer )?[a-z0-9._,-]{0,20}"), 0..4),
+        query in prop::collection::vec(("access_token|[a-z_]{0,6}", ".{0,8}"), 0..2),
     ) {
-        let (headers, query): (HashMap<String, String>, HashMap<String, String>) = (headers, query);
+        let (headers, query): (Vec<(String, String)>, Vec<(String, String)>) = (headers, query);
+        let has_query_token = query.iter().any(|(name, _)| name == "access_token");
         let named: Vec<&String> =
             headers.iter().filter(|(name, _)| name.to_lowercase() == "authorization").map(|(_, value)| value).collect();
-        let pairs = |map: &HashMap<String, String>| -> Vec<bearer::Pair<'static>> {
-            map.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect()
+        let pairs = |pairs: &[(String, String)]| -> Vec<bearer::Pair<'static>> {
+            pairs.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect()
         };
         match bearer::token(&pairs(&headers), &pairs(&query)) {
             Ok(token) => {
                 prop_assert_eq!(named.len(), 1);
-                prop_assert!(!query.contains_key("access_token"));
+                prop_assert!(!has_query_token);
                 prop_assert!(!token.is_empty() && !token.contains(','));
                 prop_assert_eq!(named[0].to_lowercase(), format!("bearer {}", token.to_lowercase()));
             }
             Err(refusal) => {
-                let whole = named.len() == 1 && !query.contains_key("access_token") && !named[0].contains(',');
+                let whole = named.len() == 1 && !has_query_token && !named[0].contains(',');
                 let is_bearer = named.first().is_some_and(|value| value.len() > 7 && value.to_lowercase().starts_with("bearer "));
                 prop_assert!(!(whole && is_bearer), "{:?}", refusal);
             }

@@ -27,13 +27,13 @@ pub(super) struct Payload<'a> {
     #[serde(borrow)]
     pub(super) authorization_token: Option<Text<'a>>,
     #[serde(borrow)]
-    headers: Option<Map<'a, Text<'a>>>,
+    pub(super) headers: Option<Map<'a, Text<'a>>>,
     #[serde(borrow)]
-    multi_value_headers: Option<Map<'a, Vec<Text<'a>>>>,
+    pub(super) multi_value_headers: Option<Map<'a, Vec<Text<'a>>>>,
     #[serde(borrow)]
-    query_string_parameters: Option<Map<'a, Text<'a>>>,
+    pub(super) query_string_parameters: Option<Map<'a, Text<'a>>>,
     #[serde(borrow)]
-    multi_value_query_string_parameters: Option<Map<'a, Vec<Text<'a>>>>,
+    pub(super) multi_value_query_string_parameters: Option<Map<'a, Vec<Text<'a>>>>,
     #[serde(borrow)]
     pub(super) request_context: Option<RequestContext<'a>>,
 }
@@ -68,24 +68,19 @@ impl<'a> Payload<'a> {
         }
         serde_json::from_str(payload.get()).map_err(|_| EventError::NotAnAuthorizerEvent)
     }
-
-    /// The headers, one pair for each value.
-    pub(super) fn take_headers(&mut self) -> Vec<Pair<'a>> {
-        pairs(self.multi_value_headers.take(), self.headers.take())
-    }
-
-    /// The parameters of the query, one pair for each value.
-    pub(super) fn take_query(&mut self) -> Vec<Pair<'a>> {
-        pairs(self.multi_value_query_string_parameters.take(), self.query_string_parameters.take())
-    }
 }
 
-/// Of a name that a client sent twice, the map of single values has only the last: the other map is what counts.
-fn pairs<'a>(several: Option<Map<'a, Vec<Text<'a>>>>, single: Option<Map<'a, Text<'a>>>) -> Vec<Pair<'a>> {
+/// One pair for each value. Of a name that a client sent twice, the map of single values has only the last: the other map is
+/// what counts, where there is one.
+pub(super) fn pairs<'a>(several: Option<Map<'a, Vec<Text<'a>>>>, single: Option<Map<'a, Text<'a>>>) -> Vec<Pair<'a>> {
     match (several, single) {
         (Some(Map(several)), _) => several
             .into_iter()
-            .flat_map(|(name, values)| values.into_iter().map(move |value| (name.0.clone(), value.0)))
+            .flat_map(|(name, values)| {
+                // A name without a value is there all the same.
+                let nothing = values.is_empty().then_some(Text(Cow::Borrowed("")));
+                values.into_iter().chain(nothing).map(move |value| (name.0.clone(), value.0))
+            })
             .collect(),
         (None, Some(Map(single))) => single.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
         (None, None) => Vec::new(),
@@ -117,7 +112,7 @@ impl<'a> From<Text<'a>> for Cow<'a, str> {
 }
 
 /// An object's members as they come. A hash map would take time to fill, and a name that comes twice would be there once.
-struct Map<'a, V>(Vec<(Text<'a>, V)>);
+pub(super) struct Map<'a, V>(Vec<(Text<'a>, V)>);
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Map<'a, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -97,10 +97,56 @@ fn two_headers_of_one_name_are_seen_although_the_other_map_has_one() {
             let event = with(event, &[(path, values.clone())]);
             assert_eq!(token(&event), Err(Refusal::SeveralAuthorizations), "{values}");
         }
-        for values in [json!(["", "Bearer ACCESS_TOKEN"]), json!(["Basic YTpi", "Bearer ACCESS_TOKEN"]), json!([])] {
-            assert!(token(&with(event, &[(path, values)])).is_err());
+        for values in [json!(["", "Bearer ACCESS_TOKEN"]), json!(["Basic YTpi", "Bearer ACCESS_TOKEN"])] {
+            assert_eq!(token(&with(event, &[(path, values)])), Err(Refusal::SeveralAuthorizations));
         }
     }
+}
+
+#[test]
+fn a_name_without_a_value_is_there() {
+    for (event, path) in
+        [(HTTP_V1, "/multiValueHeaders/authorization"), (REST_REQUEST, "/multiValueHeaders/Authorization")]
+    {
+        assert_eq!(token(&with(event, &[(path, json!([]))])), Err(Refusal::NotBearer));
+        let query = ("/multiValueQueryStringParameters", json!({ "access_token": [] }));
+        assert_eq!(token(&with(event, &[query])), Err(Refusal::SeveralAuthorizations));
+    }
+    let header = ("/multiValueHeaders", json!({ "Authorization": [] }));
+    let query = ("/multiValueQueryStringParameters", json!({}));
+    assert_eq!(token(&with(WEB_SOCKET, &[header, query])), Err(Refusal::NotBearer));
+}
+
+#[test]
+fn payload_2_0_has_no_maps_of_several_values() {
+    let mut event = value(HTTP_V2);
+    event["multiValueHeaders"] = json!({ "authorization": ["Bearer ANOTHER"] });
+    event["multiValueQueryStringParameters"] = json!({ "access_token": ["ANOTHER"] });
+    assert_eq!(token(&read_value(&event).ok().unwrap()), Ok("ACCESS_TOKEN".to_owned()));
+}
+
+#[test]
+fn a_name_that_is_twice_in_one_map_is_two() {
+    let once = r#""authorization": "Bearer ACCESS_TOKEN""#;
+    assert!(HTTP_V2.contains(once));
+    for other in [once, r#""authorization": "Basic YTpi""#, r#""Authoriz\u0061tion": "Bearer ACCESS_TOKEN""#] {
+        let event = read(&HTTP_V2.replace(once, &format!("{once}, {other}"))).ok().unwrap();
+        assert_eq!(token(&event), Err(Refusal::SeveralAuthorizations), "{other}");
+    }
+    let twice = HTTP_V2.replacen('{', r#"{ "headers": {},"#, 1);
+    assert_eq!(read(&twice).err(), Some(EventError::NotAnAuthorizerEvent));
+}
+
+#[test]
+fn what_is_escaped_is_read_as_what_it_means() {
+    let event = HTTP_V2
+        .replace(
+            r#""authorization": "Bearer ACCESS_TOKEN""#,
+            r#""\u0061uthorization": "B\u0065arer ACCESS\u005fTOKEN""#,
+        )
+        .replace(r#""REQUEST""#, r#""REQUES\u0054""#);
+    let event = read(&event).ok().unwrap();
+    assert_eq!((token(&event), event.kind), (Ok("ACCESS_TOKEN".to_owned()), Kind::HttpV2));
 }
 
 #[test]
