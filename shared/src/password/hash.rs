@@ -51,7 +51,7 @@ impl From<argon2::password_hash::phc::Error> for HashError {
     }
 }
 
-/// Hashes passwords, keeping Argon2's memory between calls: a quarter of a call's time would otherwise go into page faults.
+/// Hashes passwords, keeping Argon2's memory between calls: 4,864 page faults a call otherwise (docs/PERFORMANCE.md).
 #[derive(Default)]
 pub struct Hasher {
     memory: Mutex<Vec<Block>>,

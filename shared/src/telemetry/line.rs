@@ -35,7 +35,7 @@ pub(super) struct Lines<W> {
 
 impl<W> Lines<W> {
     /// What is written for an event; nothing, for some.
-    fn text(&self, event: &Event<'_>, fields: &Fields) -> io::Result<Vec<u8>> {
+    fn written(&self, event: &Event<'_>, fields: &Fields) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         if *event.metadata().level() <= self.level {
             serde_json::to_writer(&mut text, fields)?;
@@ -84,7 +84,7 @@ where
         }
         event.record(&mut fields);
         // There is nobody left to tell of a log that cannot be written.
-        let _ = self.text(event, &fields).and_then(|text| self.writer.make_writer().write_all(&text));
+        let _ = self.written(event, &fields).and_then(|text| self.writer.make_writer().write_all(&text));
     }
 }
 
