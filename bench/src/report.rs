@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
+use xtask::bench::Part;
 
 use crate::Anything;
 use crate::contenders::Size;
@@ -18,8 +21,13 @@ use crate::targets::Target;
 pub(crate) struct Report {
     /// Whether it was a short run.
     pub(crate) is_quick: bool,
+    /// What was measured. The rest is empty below.
+    #[serde(skip)]
+    pub(crate) parts: Vec<Part>,
     /// What it ran on.
     pub(crate) machine: String,
+    /// What the peers ran on, and what compiled the bench.
+    pub(crate) versions: String,
     pub(crate) sizes: Vec<Size>,
     pub(crate) cold: Vec<Cold>,
     pub(crate) warm: Vec<Warm>,
@@ -30,10 +38,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(is_quick: bool) -> Self {
+    pub(crate) fn new(is_quick: bool, parts: Vec<Part>) -> Self {
         Self {
             is_quick,
+            parts,
             machine: machine(),
+            versions: versions(),
             sizes: Vec::new(),
             cold: Vec::new(),
             warm: Vec::new(),
@@ -51,16 +61,36 @@ impl Report {
         println!("{table}");
         fs::write(directory.join("report.txt"), &table)?;
         fs::write(directory.join("report.json"), serde_json::to_string_pretty(self)?)?;
-        fs::write(directory.join("report.svg"), self.picture()?)?;
-        println!("written: report.txt, report.json, report.svg in {}", directory.display());
+        let mut written = "report.txt, report.json".to_owned();
+        if !self.cold.is_empty() {
+            fs::write(directory.join("report.svg"), self.picture()?)?;
+            written.push_str(", report.svg");
+        }
+        println!("written: {written} in {}", directory.display());
         Ok(())
     }
 
     fn table(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        let kind = if self.is_quick { "a short run: an impression, no proof" } else { "medians of a full run" };
-        writeln!(text, "\n{kind}; {}", self.machine)?;
+        let kind = match (self.is_quick, self.parts.len() == Part::value_variants().len()) {
+            (true, _) => "a short run: an impression, no proof",
+            (false, true) => "a full run",
+            (false, false) => "some parts of a full run",
+        };
+        writeln!(text, "\n{kind}; {}; {}", self.machine, self.versions)?;
+        self.cold_starts(&mut text)?;
+        self.warm_calls(&mut text)?;
+        self.primitives(&mut text)?;
+        self.loads(&mut text)?;
+        self.archives(&mut text)?;
+        self.verdicts(&mut text)?;
+        Ok(text)
+    }
 
+    fn cold_starts(&self, text: &mut String) -> std::fmt::Result {
+        if self.cold.is_empty() {
+            return Ok(());
+        }
         writeln!(text, "\nCold: from the start of the process to its first answer, DynamoDB over TLS, ms")?;
         let empty = |megabytes: u32| {
             let found = |cold: &&Cold| cold.name == "empty bootstrap" && cold.memory_megabytes == megabytes;
@@ -86,6 +116,13 @@ impl Report {
             }
         }
 
+        Ok(())
+    }
+
+    fn warm_calls(&self, text: &mut String) -> std::fmt::Result {
+        if self.warm.is_empty() && self.hashing.is_empty() {
+            return Ok(());
+        }
         writeln!(text, "\nWarm: with DynamoDB Local")?;
         writeln!(text, "{:26} {:>9} {:>9} {:>12} {:>12}", "", "p50 µs", "p99 µs", "CPU µs/call", "peak MB")?;
         for warm in self.warm.iter().chain(&self.hashing) {
@@ -100,12 +137,25 @@ impl Report {
             )?;
         }
 
-        writeln!(text, "\nPrimitives, µs")?;
+        Ok(())
+    }
+
+    fn primitives(&self, text: &mut String) -> std::fmt::Result {
+        if !self.primitives.is_empty() {
+            writeln!(text, "\nPrimitives, µs")?;
+        }
         for primitive in &self.primitives {
             let times: Vec<_> = primitive.us.iter().map(|(who, us)| format!("{who} {us:.2}")).collect();
             writeln!(text, "{:22} {}", primitive.name, times.join("   "))?;
         }
 
+        Ok(())
+    }
+
+    fn loads(&self, text: &mut String) -> std::fmt::Result {
+        if self.load.is_empty() {
+            return Ok(());
+        }
         writeln!(
             text,
             "\nThe whole path: gateway, authorizer, function, DynamoDB Local, and the load on the same machine"
@@ -126,6 +176,10 @@ impl Report {
             )?;
         }
 
+        Ok(())
+    }
+
+    fn archives(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\nArchives")?;
         for size in &self.sizes {
             let (archive, bootstrap) = (megabytes(size.archive_bytes), megabytes(size.bootstrap_bytes));
@@ -134,9 +188,13 @@ impl Report {
             writeln!(text, "{:12} {processor:16} {archive:>6} MB, of a bootstrap of {bootstrap:>6} MB", size.name)?;
         }
 
+        Ok(())
+    }
+
+    fn verdicts(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\nTargets")?;
         for target in &self.targets {
-            let verdict = match (target.is_reached, target.is_known) {
+            let verdict = match (target.is_reached, target.is_explained) {
                 (true, _) => "reached",
                 (false, true) => "MISSED (docs/PERFORMANCE.md says why)",
                 (false, false) => "MISSED",
@@ -144,7 +202,7 @@ impl Report {
             let side = if target.is_least { "at least" } else { "at most" };
             writeln!(text, "{:70} {:9.2}  {side:8} {:6.2}  {verdict}", target.name, target.found, target.limit)?;
         }
-        Ok(text)
+        Ok(())
     }
 
     /// Bars of the cold starts, at a whole CPU and at 128 MB. A logarithm: the longest is hundreds of times the shortest.
@@ -199,6 +257,15 @@ impl Report {
 fn megabytes(bytes: u64) -> String {
     // In kilobytes, so that no number is too large for a float to hold.
     format!("{:.2}", f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1e3)
+}
+
+/// Of Node.js, which runs peers, and of Rust.
+fn versions() -> String {
+    let version = |program: &str| {
+        let output = Command::new(program).arg("--version").output().ok();
+        output.map_or_else(String::new, |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    format!("Node.js {}, {}", version("node"), version("rustc"))
 }
 
 /// Processor and number of CPUs, as Linux says.

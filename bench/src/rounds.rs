@@ -6,16 +6,14 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use lambda_host::Environment;
 use nix::time::ClockId;
 use serde::Serialize;
+use shared::password::hash;
 
 use crate::contenders::{Contender, Contenders};
 use crate::statistics::{median, percentile};
-use crate::{Anything, Effort};
+use crate::{Anything, Calls, Effort};
 
 /// Memory sizes at which cold starts are measured, in MB. The first is a whole CPU.
 pub(crate) const MEMORY_MEGABYTES: [u32; 4] = [1769, 512, 256, 128];
-/// Calls that are not counted: caches fill, connections open.
-const UNCOUNTED: usize = 20;
-const UNCOUNTED_HASHING: usize = 3;
 
 /// A function's cold start at a memory size: medians of all rounds.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +28,16 @@ pub(crate) struct Cold {
     pub(crate) first_answer_ms: f64,
     /// CPU time until then.
     pub(crate) cpu_ms: f64,
+    /// The highest of all rounds.
+    pub(crate) peak_rss_bytes: u64,
+}
+
+/// One start.
+struct Start {
+    ready: Duration,
+    first_call: Duration,
+    cpu: Duration,
+    peak_rss_bytes: u64,
 }
 
 /// A function's warm calls.
@@ -65,54 +73,57 @@ pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<
         .iter()
         .flat_map(|megabytes| contenders.cold.iter().map(move |contender| (contender, *megabytes)))
         .collect();
-    let mut samples: Vec<Vec<[f64; 4]>> = vec![Vec::new(); turns.len()];
+    let mut starts: Vec<Vec<Start>> = turns.iter().map(|_| Vec::new()).collect();
     // The first round fills the page cache and the stand-in's memory.
     for round in 0..=effort.cold_rounds {
         for index in order(round, turns.len()) {
             let (contender, megabytes) = turns[index];
-            let sample = cold_start(contender, megabytes).await?;
+            let start = cold_start(contender, megabytes).await?;
             if round > 0 {
-                samples[index].push(sample);
+                starts[index].push(start);
             }
         }
     }
     Ok(turns
         .iter()
-        .zip(&samples)
-        .map(|((contender, memory_megabytes), samples)| {
-            let of = |column: usize| median(&samples.iter().map(|sample| sample[column]).collect::<Vec<_>>());
+        .zip(&starts)
+        .map(|((contender, memory_megabytes), starts)| {
+            let of = |of: fn(&Start) -> Duration| {
+                median(&starts.iter().map(|start| milliseconds(of(start))).collect::<Vec<_>>())
+            };
             Cold {
                 name: contender.name,
                 memory_megabytes: *memory_megabytes,
-                ready_ms: of(0),
-                first_call_ms: of(1),
-                first_answer_ms: of(2),
-                cpu_ms: of(3),
+                ready_ms: of(|start| start.ready),
+                first_call_ms: of(|start| start.first_call),
+                first_answer_ms: of(|start| start.ready + start.first_call),
+                cpu_ms: of(|start| start.cpu),
+                peak_rss_bytes: starts.iter().map(|start| start.peak_rss_bytes).max().unwrap_or_default(),
             }
         })
         .collect())
 }
 
-async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<[f64; 4], Anything> {
+async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<Start, Anything> {
     let mut function = contender.function.clone();
     function.memory_megabytes = memory_megabytes;
     let mut environment = Environment::start_silently(&function).await?;
     let ready = environment.initialised().await?;
     environment.limit();
     let answer = environment.invoke(contender.events.get(0)).await?;
-    let cpu = environment.usage()?.cpu;
+    let usage = environment.usage()?;
     contender.events.check(contender.name, &answer.payload)?;
     environment.end().await?;
-    Ok([milliseconds(ready), milliseconds(answer.took), milliseconds(ready + answer.took), milliseconds(cpu)])
+    Ok(Start { ready, first_call: answer.took, cpu: usage.cpu, peak_rss_bytes: usage.peak_rss_bytes })
 }
 
 /// Warm calls with DynamoDB Local.
 pub(crate) async fn warm(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
-    let (rounds, calls) = effort.warm;
+    let calls = effort.warm;
     let mut samples = vec![Samples::default(); contenders.warm.len()];
-    for round in 0..rounds {
+    for round in 0..calls.rounds {
         for index in order(round, contenders.warm.len()) {
-            samples[index].add(&contenders.warm[index], UNCOUNTED, calls, round).await?;
+            samples[index].add(&contenders.warm[index], calls, round).await?;
         }
     }
     Ok(contenders.warm.iter().zip(samples).map(|(contender, samples)| samples.warm(contender.name)).collect())
@@ -120,15 +131,18 @@ pub(crate) async fn warm(contenders: &Contenders, effort: Effort) -> Result<Vec<
 
 /// Logins, and beside them the hash that they compute.
 pub(crate) async fn hashing(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
-    let (rounds, calls) = effort.warm_hashing;
+    let calls = effort.warm_hashing;
     let mut samples = vec![Samples::default(); contenders.hashing.len()];
     let mut raw = Samples::default();
-    let mut memory = vec![Block::new(); usize::try_from(Params::DEFAULT_M_COST)?];
-    for round in 0..rounds {
+    let params =
+        Params::new(hash::MEMORY_KIB, hash::ITERATIONS, hash::PARALLELISM, None).map_err(|error| error.to_string())?;
+    let mut memory = vec![Block::new(); params.block_count()];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    for round in 0..calls.rounds {
         for index in order(round, contenders.hashing.len() + 1) {
             match contenders.hashing.get(index) {
-                Some(contender) => samples[index].add(contender, UNCOUNTED_HASHING, calls, round).await?,
-                None => raw.add_raw(&mut memory, calls)?,
+                Some(contender) => samples[index].add(contender, calls, round).await?,
+                None => raw.add_raw(&argon2, &mut memory, calls.counted)?,
             }
         }
     }
@@ -151,17 +165,16 @@ impl Samples {
     async fn add(
         &mut self,
         contender: &Contender,
-        uncounted: usize,
-        calls: usize,
+        Calls { uncounted, counted, .. }: Calls,
         round: usize,
     ) -> Result<(), Anything> {
         let mut environment = Environment::start_silently(&contender.function).await?;
         let mut before = Duration::ZERO;
-        for call in 0..uncounted + calls {
+        for call in 0..uncounted + counted {
             if call == uncounted {
                 before = environment.usage()?.cpu;
             }
-            let number = round * (uncounted + calls) + call;
+            let number = round * (uncounted + counted) + call;
             let answer = environment.invoke(contender.events.get(number)).await?;
             contender.events.check(contender.name, &answer.payload)?;
             if call >= uncounted {
@@ -169,7 +182,7 @@ impl Samples {
             }
         }
         let usage = environment.usage()?;
-        self.cpu_us.push(microseconds(usage.cpu.saturating_sub(before)) / calls as f64);
+        self.cpu_us.push(microseconds(usage.cpu.saturating_sub(before)) / counted as f64);
         self.peak_rss_bytes = self.peak_rss_bytes.max(usage.peak_rss_bytes);
         environment.end().await?;
         Ok(())
@@ -177,9 +190,8 @@ impl Samples {
 
     /// The hash alone, in this process, with memory that is there already. Its CPU time is its thread's.
     #[allow(clippy::cast_precision_loss, reason = "a number of calls is small")]
-    fn add_raw(&mut self, memory: &mut [Block], calls: usize) -> Result<(), Anything> {
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
-        let mut hash = || -> Result<Duration, Anything> {
+    fn add_raw(&mut self, argon2: &Argon2<'_>, memory: &mut [Block], calls: usize) -> Result<(), Anything> {
+        let mut once = || -> Result<Duration, Anything> {
             let mut output = [0; 32];
             let begun = Instant::now();
             argon2
@@ -187,11 +199,11 @@ impl Samples {
                 .map_err(|error| error.to_string())?;
             Ok(begun.elapsed())
         };
-        hash()?;
+        once()?;
         let cpu = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
         let before = cpu()?;
         for _ in 0..calls {
-            self.took_us.push(microseconds(hash()?));
+            self.took_us.push(microseconds(once()?));
         }
         self.cpu_us.push(microseconds(cpu()?.saturating_sub(before)) / calls as f64);
         Ok(())

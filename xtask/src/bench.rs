@@ -97,6 +97,11 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
 
     if options.only.is_empty() || options.only.contains(&Part::Primitives) {
         let step = progress::step("signatures, tokens, hashes and key rings, by criterion");
+        // What an earlier run found is not of this one.
+        let found = workspace::root().join("target/criterion");
+        if found.exists() {
+            fs::remove_dir_all(&found).map_err(|error| BenchError::Io(found, error))?;
+        }
         let mut criterion = command("cargo");
         criterion.args(["bench", "--package", "bench", "--bench", "primitives", "--"]).current_dir(workspace::root());
         criterion.args(options.quick.then_some("--quick"));
