@@ -50,6 +50,9 @@ fn refresh_token_key() -> RefreshTokenKey {
     RefreshTokenKey::new("k".to_owned(), &SecretSlice::from(vec![7; 32]))
 }
 
+/// Names and values.
+type Pairs = Vec<(String, String)>;
+
 /// What the authorizer makes of a header's value.
 fn counts(value: &str) -> bool {
     let headers = [("authorization".into(), value.into())];
@@ -194,11 +197,11 @@ proptest! {
         headers in prop::collection::vec(("(?i)authorization|cookie|[a-z-]{0,6}", "(?i)(bearer )?[a-z0-9._,-]{0,20}"), 0..4),
         query in prop::collection::vec(("access_token|[a-z_]{0,6}", ".{0,8}"), 0..2),
     ) {
-        let (headers, query): (Vec<(String, String)>, Vec<(String, String)>) = (headers, query);
+        let (headers, query): (Pairs, Pairs) = (headers, query);
         let has_query_token = query.iter().any(|(name, _)| name == "access_token");
         let named: Vec<&String> =
             headers.iter().filter(|(name, _)| name.to_lowercase() == "authorization").map(|(_, value)| value).collect();
-        let pairs = |pairs: &[(String, String)]| -> Vec<bearer::Pair<'static>> {
+        let pairs = |pairs: &Pairs| -> Vec<bearer::Pair<'static>> {
             pairs.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect()
         };
         match bearer::token(&pairs(&headers), &pairs(&query)) {
