@@ -4,7 +4,7 @@
 //! that a variable ever had, because somebody may still hold a pointer to it (`setenv(3)`): some 120 bytes an event, and a tree
 //! of them to search. A function that is busy for hours would come to its memory's end in the middle of a request. So a process
 //! that has answered many events becomes a new process of the same program, between two events. Lambda sees the same
-//! process id ask for the next event; that one waits for the few milliseconds that a start takes.
+//! process id ask for the next event; that one waits for a start, which takes some milliseconds of CPU.
 
 use std::convert::Infallible;
 use std::env;
