@@ -51,7 +51,7 @@ impl From<argon2::password_hash::phc::Error> for HashError {
     }
 }
 
-/// Hashes passwords, keeping Argon2's memory between calls: 4,864 page faults a call otherwise (docs/PERFORMANCE.md).
+/// Hashes passwords, keeping Argon2's memory between calls: whether each begins with 4,864 page faults is not left to the allocator.
 #[derive(Default)]
 pub struct Hasher {
     memory: Mutex<Vec<Block>>,
