@@ -14,7 +14,7 @@ use crate::contenders::Size;
 use crate::load::Load;
 use crate::primitives::Primitive;
 use crate::rounds::{Cold, MEMORY_MEGABYTES, Warm};
-use crate::targets::Target;
+use crate::targets::{self, Target};
 
 /// Everything that a run found.
 #[derive(Debug, Serialize)]
@@ -255,8 +255,7 @@ impl Report {
 }
 
 fn megabytes(bytes: u64) -> String {
-    // In kilobytes, so that no number is too large for a float to hold.
-    format!("{:.2}", f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1e3)
+    format!("{:.2}", targets::megabytes(bytes))
 }
 
 /// Of Node.js, which runs peers, and of Rust.

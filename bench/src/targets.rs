@@ -30,13 +30,12 @@ pub(crate) struct Target {
 
 /// Targets that are missed on some machines, why is written down, and the worst that is explained by it.
 const EXPLAINED: [(&str, f64); 8] = [
-    // Short runs scatter: 1.0 ms or 1.2 of the empty one, which is all the operating system's, is a fifth of this.
-    ("authorizer, cold: times the empty bootstrap", 5.5),
+    ("authorizer, cold: times the empty bootstrap", 4.3),
     // Of all machines that are not much slower than those of docs/PERFORMANCE.md.
     ("authorizer, warm: µs of CPU a call", 660.0),
     ("authorizer: MB of memory at its peak", 9.8),
-    ("login, warm: CPU, times Argon2id alone", 1.35),
-    ("login of an unknown user: CPU, times Argon2id alone", 1.35),
+    ("login, warm: CPU, times Argon2id alone", 1.25),
+    ("login of an unknown user: CPU, times Argon2id alone", 1.25),
     ("login: MB of memory at its peak", 33.0),
     ("Node.js authorizer, cold: times ours", 25.0),
     ("Node.js authorizer, warm: CPU, times ours", 4.5),
@@ -176,7 +175,7 @@ fn of_load(loads: &[Load]) -> Vec<Target> {
     ]
 }
 
-fn megabytes(bytes: u64) -> f64 {
+pub(crate) fn megabytes(bytes: u64) -> f64 {
     // In kilobytes, so that no number is too large for a float to hold.
     f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1e3
 }
