@@ -45,11 +45,13 @@ pub(crate) struct Gateway {
     api: RwLock<Arc<Api>>,
     invoker: Invoker,
     log: Log,
+    /// Whether the gateway's own answers have CORS headers, as those of functions do.
+    cors_on_own_answers: bool,
 }
 
 impl Gateway {
-    pub(crate) fn new(api: Api, log: Log) -> Self {
-        Self { api: RwLock::new(Arc::new(api)), invoker: Invoker::new(), log }
+    pub(crate) fn new(api: Api, log: Log, cors_on_own_answers: bool) -> Self {
+        Self { api: RwLock::new(Arc::new(api)), invoker: Invoker::new(), log, cors_on_own_answers }
     }
 
     /// Serves this API from the next request on.
@@ -81,10 +83,13 @@ impl Gateway {
             Ok(body) => self.respond(&api, &parts, body, &arrival, &mut record).await,
             Err(refusal) => Err(refusal),
         };
-        let mut response = answer.unwrap_or_else(|refusal| refusal.response(kind));
-        if let Some(cors) = api.cors.as_ref().filter(|_| !cors::is_preflight(&parts)) {
-            cors::replace_headers(cors, &parts.headers, response.headers_mut());
-        }
+        let mut response = answer.unwrap_or_else(|refusal| {
+            let mut own = refusal.response(kind);
+            if let Some(cors) = api.cors.as_ref().filter(|_| self.cors_on_own_answers) {
+                cors::replace_headers(cors, &parts.headers, own.headers_mut());
+            }
+            own
+        });
         if let Ok(id) = HeaderValue::from_str(&arrival.id) {
             let name = match kind {
                 ApiKind::Http => "apigw-requestid",
@@ -138,10 +143,14 @@ impl Gateway {
                     Payload::V1 => response::from_function_v1(&answer, decodes(&routed)),
                     Payload::V2 => response::from_function(answer),
                 };
-                unwrapped.map_err(|malformed| {
+                let mut response = unwrapped.map_err(|malformed| {
                     log::complain(&record.id, &format!("{}: {malformed}", function.binary));
                     Refusal::FunctionFailed
-                })
+                })?;
+                if let Some(cors) = &api.cors {
+                    cors::replace_headers(cors, &parts.headers, response.headers_mut());
+                }
+                Ok(response)
             }
         }
     }

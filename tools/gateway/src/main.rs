@@ -69,6 +69,10 @@ struct Arguments {
     /// The domain name functions are told the request came in by, whatever its Host header says.
     #[arg(long, default_value = "localhost")]
     domain_name: String,
+    /// Send an HTTP API's CORS headers with the gateway's own answers too: 401, 403, 404, 5xx. AWS documents them for
+    /// "the response from an integration" alone, and nobody has confirmed that it sends them with others.
+    #[arg(long)]
+    cors_on_own_answers: bool,
 }
 
 fn parameter(text: &str) -> Result<(String, String), &'static str> {
@@ -81,8 +85,18 @@ const USAGE: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { template, stack_name, parameters, api, invoke_url, host, port, json, domain_name } =
-        Arguments::parse();
+    let Arguments {
+        template,
+        stack_name,
+        parameters,
+        api,
+        invoke_url,
+        host,
+        port,
+        json,
+        domain_name,
+        cors_on_own_answers,
+    } = Arguments::parse();
     let address = SocketAddr::new(host, port);
     let mut known = Parameters::new(stack_name);
     known.values.extend(parameters);
@@ -93,7 +107,7 @@ async fn main() -> ExitCode {
         Err(error) => return fail(&error, USAGE),
     };
     log::notice(&notices);
-    let gateway = Arc::new(Gateway::new(api, Log::to_stdout(json)));
+    let gateway = Arc::new(Gateway::new(api, Log::to_stdout(json), cors_on_own_answers));
     tokio::spawn(watch.follow(source, Arc::clone(&gateway)));
     match server::serve(gateway, address).await {
         Ok(()) => ExitCode::SUCCESS,

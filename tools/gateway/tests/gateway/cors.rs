@@ -78,14 +78,37 @@ fn answers_have_the_configured_headers_and_not_the_functions() {
     }
 }
 
+/// API Gateway's own answers, of every kind: request line, token, status.
+const OWN_ANSWERS: [(&str, &str, u16); 7] = [
+    ("GET /guarded", "X-Other: none", 401),
+    ("GET /guarded", "X-Token: deny", 403),
+    ("GET /guarded", "X-Token: garbage", 500),
+    ("GET /nowhere", "X-Token: allow", 404),
+    ("GET /jwt", "X-Token: allow", 500),
+    ("GET /fail", "X-Token: allow", 500),
+    ("POST /guarded", "Content-Length: 10485761\r\nExpect: 100-continue", 413),
+];
+
 #[test]
-fn refusals_can_be_read_by_allowed_origins() {
+fn api_gateways_own_answers_have_no_cors_headers() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    let answer = send(gateway.port, "GET /guarded", &[ORIGIN]);
-    answer.assert_own(401, "Unauthorized");
-    assert_eq!(answer.cors().len(), 3);
-    assert_eq!(send(gateway.port, "GET /guarded", &[OTHER_ORIGIN]).cors(), [""; 0]);
+    for (request_line, header, status) in OWN_ANSWERS {
+        let answer = send(gateway.port, request_line, &[ORIGIN, header]);
+        assert_eq!((answer.status, answer.cors()), (status, Vec::new()), "{request_line} {header}");
+    }
+}
+
+#[test]
+fn a_switch_sends_cors_headers_with_api_gateways_own_answers_too() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start_with(functions.port, &["--api", "Api", "--cors-on-own-answers"]);
+    for (request_line, header, status) in OWN_ANSWERS {
+        let answer = send(gateway.port, request_line, &[ORIGIN, header]);
+        assert_eq!((answer.status, answer.cors().len()), (status, 3), "{request_line} {header}");
+        let answer = send(gateway.port, request_line, &[OTHER_ORIGIN, header]);
+        assert_eq!((answer.status, answer.cors()), (status, Vec::new()), "{request_line} {header}");
+    }
 }
 
 #[test]
