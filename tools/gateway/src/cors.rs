@@ -5,7 +5,7 @@
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use hyper::{Method, http::request::Parts};
 use sam_template::Cors;
@@ -27,7 +27,7 @@ pub(crate) fn is_preflight(request: &Parts) -> bool {
         && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The headers of an answer to a preflight; none for an origin that is not allowed.
+/// The headers of an answer to a preflight; no permission for an origin that is not allowed.
 pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(origin) = allowed_origin(cors, request) {
@@ -39,6 +39,7 @@ pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> HeaderMap {
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(age));
         }
     }
+    append_vary(cors, &mut headers);
     headers
 }
 
@@ -66,13 +67,31 @@ pub(crate) fn replace_headers(cors: &Cors, request: &HeaderMap, response: &mut H
         insert_list(response, ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers);
         insert_credentials(cors, response);
     }
+    append_vary(cors, response);
+}
+
+/// Tells caches that an answer is for the origin that asked, whether that is allowed or not: to another one it would be
+/// a wrong permission or a wrong refusal. An answer with `*` is for all of them.
+fn append_vary(cors: &Cors, headers: &mut HeaderMap) {
+    let said = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let is_said = said.flat_map(|value| value.split(',')).map(str::trim).any(|name| {
+        // `*` is everything.
+        name == "*" || name.eq_ignore_ascii_case(ORIGIN.as_str())
+    });
+    if !is_said && !allows_any(cors) {
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+fn allows_any(cors: &Cors) -> bool {
+    cors.allow_origins.iter().any(|allowed| allowed == "*")
 }
 
 /// What `Access-Control-Allow-Origin` is for this request, if its origin is allowed.
 fn allowed_origin(cors: &Cors, request: &HeaderMap) -> Option<HeaderValue> {
     let mut origins = request.get_all(ORIGIN).iter();
     let origin = origins.next().filter(|_| origins.next().is_none())?;
-    if cors.allow_origins.iter().any(|allowed| allowed == "*") {
+    if allows_any(cors) {
         return Some(HeaderValue::from_static("*"));
     }
     let text = origin.to_str().ok()?;
@@ -190,10 +209,11 @@ mod tests {
                 "access-control-allow-methods: GET,POST",
                 "access-control-allow-origin: https://a.example.com",
                 "access-control-max-age: 600",
+                "vary: Origin",
             ]
         );
         let refused = preflight_headers(&cors(&["https://a.example.com"]), &from_origin("https://b.example.com"));
-        assert!(refused.is_empty());
+        assert_eq!(pairs(&refused), ["vary: Origin"]);
     }
 
     #[test]
@@ -215,11 +235,12 @@ mod tests {
                 "access-control-allow-credentials: true",
                 "access-control-allow-origin: https://a.example.com",
                 "access-control-expose-headers: x-a,x-b",
+                "vary: Origin",
                 "x-kept: 1",
             ]
         );
         let mut refused = of_function();
         replace_headers(&cors, &from_origin("https://b.example.com"), &mut refused);
-        assert_eq!(pairs(&refused), ["x-kept: 1"]);
+        assert_eq!(pairs(&refused), ["vary: Origin", "x-kept: 1"]);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    client::{send, send_body},
+    client::{Answer, send, send_body},
     invoke_api::InvokeApi,
     process::Gateway,
 };
@@ -67,7 +67,7 @@ fn answers_have_the_configured_headers_and_not_the_functions() {
     let configured = [
         "access-control-allow-credentials: true",
         "access-control-allow-origin: https://app.example.com",
-        "access-control-expose-headers: x-exposed",
+        "access-control-expose-headers: x-exposed,retry-after",
     ];
     let answer = say(&[ORIGIN]);
     assert_eq!((answer.status, answer.cors()), (200, configured.map(str::to_owned).to_vec()));
@@ -76,6 +76,51 @@ fn answers_have_the_configured_headers_and_not_the_functions() {
         let answer = say(headers);
         assert_eq!((answer.status, answer.cors()), (200, Vec::new()));
     }
+}
+
+#[test]
+fn a_script_of_another_origin_can_read_the_headers_that_are_exposed() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let said = json!({ "statusCode": 429, "headers": { "Retry-After": "7", "x-hidden": "1" } }).to_string();
+    let answer = send_body(gateway.port, "POST /say", &[ORIGIN], said.as_bytes());
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
+    // What a browser asks before it lets the script see the header.
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
+    let exposed: Vec<_> = answer.header("access-control-expose-headers").unwrap().split(',').collect();
+    assert!(exposed.contains(&"retry-after") && !exposed.contains(&"x-hidden"), "{exposed:?}");
+}
+
+#[test]
+fn caches_are_told_what_depends_on_the_origin() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let say = |port: u16, headers: &[&str], own: &serde_json::Value| {
+        let said = json!({ "statusCode": 200, "headers": own }).to_string();
+        send_body(port, "POST /say", headers, said.as_bytes())
+    };
+    let varies = |answer: &Answer| answer.all("vary").join(", ");
+    for origin in [&[ORIGIN][..], &[OTHER_ORIGIN], &[]] {
+        assert_eq!(varies(&say(gateway.port, origin, &json!({}))), "Origin", "{origin:?}");
+        // A function's own stays.
+        let answer = say(gateway.port, origin, &json!({ "Vary": "Accept-Encoding" }));
+        assert_eq!(varies(&answer), "Accept-Encoding, Origin", "{origin:?}");
+        for enough in ["Cookie, origin", "*"] {
+            assert_eq!(varies(&say(gateway.port, origin, &json!({ "Vary": enough }))), enough, "{origin:?}");
+        }
+    }
+    for origin in [ORIGIN, OTHER_ORIGIN] {
+        assert_eq!(varies(&send(gateway.port, "OPTIONS /open", &[origin, ASKS_FOR_GET])), "Origin", "{origin}");
+    }
+    // The gateway's own answers do not depend on it, nor does an OPTIONS that is no preflight.
+    assert_eq!(varies(&send(gateway.port, "GET /guarded", &[ORIGIN])), "");
+    assert_eq!(varies(&send(gateway.port, "OPTIONS /items/1", &[ORIGIN])), "");
+
+    // Where every origin is answered with `*`, all get the same.
+    let any_origin = Gateway::start_with(functions.port, &["--api", "Api", "--parameter", "Origin=*"]);
+    let answer = say(any_origin.port, &[ORIGIN], &json!({}));
+    assert_eq!((answer.header("access-control-allow-origin"), varies(&answer).as_str()), (Some("*"), ""));
+    assert_eq!(varies(&send(any_origin.port, "OPTIONS /open", &[ORIGIN, ASKS_FOR_GET])), "");
 }
 
 /// API Gateway's own answers, of every kind: request line, token, status.
