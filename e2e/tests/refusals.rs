@@ -121,10 +121,21 @@ fn no_header_stands_in_for_the_authorizer() {
 }
 
 #[test]
+fn an_encoded_path_is_guarded_as_the_decoded_one_is() {
+    let client = Client::from_env();
+    let token = client.access_token(ALICE);
+    for path in ["/%6de", "/m%65", "/%6D%65"] {
+        assert_eq!(client.send("GET", path, &[], "").status_and_json(), unauthorized(), "{path}");
+        assert_eq!(client.get(path, "no.valid.token").status_and_json(), forbidden(), "{path}");
+        assert_eq!(client.get(path, &token).status_and_json(), client.get("/me", &token).status_and_json(), "{path}");
+    }
+}
+
+#[test]
 fn paths_that_only_look_like_a_route_are_none() {
     let client = Client::from_env();
     let token = client.access_token(ALICE);
-    for path in ["/me/", "//me", "/%6de", "/me;x", "/ME", "/m%65", "/me%2f", "/nothing"] {
+    for path in ["/me/", "//me", "/%6de/", "/me;x", "/ME", "//m%65", "/me%2f", "/nothing"] {
         let answer = client.get(path, &token);
         assert_eq!(answer.status_and_json(), (404, json!({ "message": "Not Found" })), "{path}");
     }

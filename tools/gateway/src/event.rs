@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use sam_template::ApiKind;
 use serde_json::{Map, Value, json};
 
-use crate::request::Request;
+use crate::{path, request::Request};
 
 /// What all events of one API have in common.
 #[derive(Debug)]
@@ -35,6 +35,14 @@ impl ApiContext {
         match path.strip_prefix('/')?.strip_prefix(self.stage.as_str())? {
             "" => Some("/"),
             rest => rest.starts_with('/').then_some(rest),
+        }
+    }
+
+    /// A path, or a part of it, as functions and authorizers are told it: an HTTP API decodes it, a REST API does not.
+    pub(crate) fn as_told(&self, path: &str) -> String {
+        match self.kind {
+            ApiKind::Http => path::decoded(path),
+            ApiKind::Rest => path.to_owned(),
         }
     }
 }
@@ -88,7 +96,7 @@ impl Routed<'_> {
         let mut event = json!({
             "version": "2.0",
             "routeKey": route_key,
-            "rawPath": request.path,
+            "rawPath": self.told_path(),
             "rawQueryString": request.query,
             "headers": request.headers,
             "requestContext": self.request_context(),
@@ -118,7 +126,7 @@ impl Routed<'_> {
             "domainPrefix": self.domain_prefix(),
             "http": {
                 "method": request.method,
-                "path": request.path,
+                "path": self.told_path(),
                 "protocol": request.protocol,
                 "sourceIp": request.source_ip.to_string(),
                 "userAgent": request.headers.get("user-agent").map_or("", String::as_str),
@@ -131,10 +139,16 @@ impl Routed<'_> {
         })
     }
 
+    /// The whole path, with the stage.
+    pub(crate) fn told_path(&self) -> String {
+        self.api.as_told(&self.request.path)
+    }
+
     /// The ARN of the method, which policies speak of.
     pub(crate) fn route_arn(&self) -> String {
         let ApiContext { region, account_id, api_id, stage, .. } = self.api;
-        format!("arn:aws:execute-api:{region}:{account_id}:{api_id}/{stage}/{}{}", self.request.method, self.path)
+        let (method, path) = (&self.request.method, self.api.as_told(self.path));
+        format!("arn:aws:execute-api:{region}:{account_id}:{api_id}/{stage}/{method}{path}")
     }
 
     pub(crate) fn domain_prefix(&self) -> &str {
@@ -153,7 +167,7 @@ impl Routed<'_> {
             "httpMethod" => request.method.clone(),
             "identity.sourceIp" => request.source_ip.to_string(),
             "identity.userAgent" => request.headers.get("user-agent").cloned().unwrap_or_default(),
-            "path" => request.path.clone(),
+            "path" => self.told_path(),
             "protocol" => request.protocol.to_owned(),
             "requestTime" => clf(request.time),
             "requestTimeEpoch" => epoch_millis(request.time).to_string(),
@@ -260,7 +274,7 @@ mod tests {
             json!({
                 "version": "2.0",
                 "routeKey": "POST /items/{id}",
-                "rawPath": "/items/a%20b",
+                "rawPath": "/items/a b",
                 "rawQueryString": "x=1",
                 "cookies": ["a=1"],
                 "headers": { "content-type": "application/json", "user-agent": "curl" },
@@ -274,7 +288,7 @@ mod tests {
                     "domainPrefix": "login",
                     "http": {
                         "method": "POST",
-                        "path": "/items/a%20b",
+                        "path": "/items/a b",
                         "protocol": "HTTP/1.1",
                         "sourceIp": "203.0.113.1",
                         "userAgent": "curl",
@@ -298,7 +312,7 @@ mod tests {
         });
         assert_eq!(event["type"], "REQUEST");
         assert_eq!(event["identitySource"], json!(["Bearer x", "1"]));
-        assert_eq!(event["routeArn"], "arn:aws:execute-api:eu-west-1:123456789012:api/$default/POST/items/a%20b");
+        assert_eq!(event["routeArn"], "arn:aws:execute-api:eu-west-1:123456789012:api/$default/POST/items/a b");
         for absent in ["body", "isBase64Encoded"] {
             assert_eq!(event.get(absent), None, "{absent}");
         }

@@ -103,7 +103,7 @@ impl Routed<'_> {
             "extendedRequestId": request.id,
             "httpMethod": request.method,
             "identity": identity,
-            "path": request.path,
+            "path": self.told_path(),
             "protocol": request.protocol,
             "requestId": request.id,
             "requestTime": clf(request.time),
@@ -119,7 +119,7 @@ impl Routed<'_> {
         self.route_key.split_once(' ').map_or(self.route_key, |(_, path)| path)
     }
 
-    /// An HTTP API leaves the stage in `path`, a REST API does not.
+    /// An HTTP API leaves the stage in `path`, a REST API does not. Both have it encoded.
     fn event_path(&self) -> &str {
         match self.api.kind {
             ApiKind::Http => &self.request.path,

@@ -24,6 +24,7 @@ use crate::{
     event_v1::is_media_type,
     invoke::{Function, InvokeError, Invoker},
     log::{self, Log, Record},
+    path,
     refusal::Refusal,
     request::{Arrival, Request},
     response::{self, Response},
@@ -112,7 +113,8 @@ impl Gateway {
         if let Some(cors) = api.cors.as_ref().filter(|_| cors::is_preflight(parts)) {
             return Ok(response::no_content(cors::preflight_headers(cors, &parts.headers)));
         }
-        let request = Request::new(parts, body, arrival, &api.context.domain_name);
+        let path = path::read(api.context.kind, parts.uri.path()).ok_or(Refusal::BadPath)?;
+        let request = Request::new(parts, path, body, arrival, &api.context.domain_name);
         let path = api.context.within_stage(&request.path).ok_or(Refusal::NoStage)?;
         let Some(found) = api.routes.find(&request.method, path) else {
             // Where CORS is configured no OPTIONS is unknown to an HTTP API, preflight or not.
@@ -123,13 +125,10 @@ impl Gateway {
             };
         };
         let target = found.target;
-        let routed = Routed {
-            api: &api.context,
-            request: &request,
-            path,
-            route_key: &target.key,
-            path_parameters: &found.parameters,
-        };
+        let parameters = found.parameters.into_iter();
+        let parameters = parameters.map(|(name, value)| (name, api.context.as_told(&value))).collect();
+        let routed =
+            Routed { api: &api.context, request: &request, path, route_key: &target.key, path_parameters: &parameters };
         let caller = self.authorize(target, &routed, record).await?;
         match &target.integration {
             Integration::Preflight(headers) => Ok(response::empty(headers.clone())),

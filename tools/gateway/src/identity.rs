@@ -67,7 +67,7 @@ mod tests {
             .unwrap()
             .into_parts();
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
-        let request = Request::new(&parts, Bytes::new(), &arrival, "localhost");
+        let request = Request::new(&parts, "/items".to_owned(), Bytes::new(), &arrival, "localhost");
         let api = ApiContext {
             kind: ApiKind::Http,
             api_id: "api".to_owned(),

@@ -13,6 +13,7 @@ mod gateway;
 mod identity;
 mod invoke;
 mod log;
+mod path;
 mod policy;
 mod refusal;
 mod reload;

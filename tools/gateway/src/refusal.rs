@@ -13,6 +13,8 @@ use crate::response::Response;
 /// Why no function answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    /// The path cannot be decoded.
+    BadPath,
     /// The path is not in the stage.
     NoStage,
     NoRoute,
@@ -59,7 +61,7 @@ impl Refusal {
             Self::FunctionTimedOut | Self::FunctionUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::BadPath | Self::BodyBroken => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -105,7 +107,7 @@ impl Refusal {
             Self::BodyTooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", message("Request Too Long"))
             }
-            Self::BodyTimedOut | Self::BodyBroken => {
+            Self::BadPath | Self::BodyTimedOut | Self::BodyBroken => {
                 (StatusCode::BAD_REQUEST, "BadRequestException", message("Bad Request"))
             }
         }

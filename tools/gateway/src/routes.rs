@@ -1,12 +1,11 @@
 //! Which route a request takes.
 //!
-//! Paths are compared as they came: nothing is decoded, collapsed or resolved, so `/me/`, `//me`, `/%6de` and `/x/../me`
-//! are not `/me`. A full match comes before one by a greedy variable, that before `$default`; among full matches the
-//! more literal path, then the route that names the method before `ANY`.
+//! Paths are compared in the form that [`crate::path`] gives them. A full match comes before one by a greedy variable,
+//! that before `$default`; among full matches the more literal path, then the route that names the method before `ANY`.
 
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode_str;
+use crate::path;
 
 /// Routes with what they lead to, most specific first.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub(crate) struct Routes<T> {
     routes: Vec<(Pattern, T)>,
 }
 
-/// A route that was found, and what its variables stand for.
+/// A route that was found, and what its variables stand for, in the form of paths.
 #[derive(Debug)]
 pub(crate) struct Match<'r, T> {
     pub(crate) target: &'r T,
@@ -94,10 +93,10 @@ impl Pattern {
             match segment {
                 Segment::Literal(literal) if literal == first => {}
                 Segment::Variable(name) if !first.is_empty() => {
-                    parameters.insert(name.clone(), decoded(first));
+                    parameters.insert(name.clone(), first.to_owned());
                 }
                 Segment::Greedy(name) if !remaining.is_empty() => {
-                    parameters.insert(name.clone(), decoded(remaining));
+                    parameters.insert(name.clone(), remaining.to_owned());
                     return Some(parameters);
                 }
                 _ => return None,
@@ -120,17 +119,13 @@ impl Segment {
 
     fn new(text: &str) -> Self {
         match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            None => Self::Literal(text.to_owned()),
+            None => Self::Literal(path::normalized(text)),
             Some(name) => match name.strip_suffix('+') {
                 Some(name) => Self::Greedy(name.to_owned()),
                 None => Self::Variable(name.to_owned()),
             },
         }
     }
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -165,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_matches_as_it_came_and_no_other_way() {
+    fn a_path_matches_whole_and_nothing_is_resolved() {
         assert_eq!(found("GET", "/me"), Some("GET /me"));
         assert_eq!(found("POST", "/me"), Some("POST /me"));
         for path in ["/me/", "//me", "/%6de", "/x/../me", "/./me", "/Me", "/me;x", "/me%2f", "me", "", "*"] {
@@ -191,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn a_template_may_spell_a_path_in_any_way() {
+        for own in ["/a b/é", "/a%20b/%c3%a9"] {
+            let routes = Routes::new([("GET".to_owned(), own.to_owned(), ())]);
+            assert!(routes.find("GET", "/a%20b/%C3%A9").is_some(), "{own}");
+        }
+    }
+
+    #[test]
     fn the_default_route_catches_the_rest() {
         let mut keys = KEYS.to_vec();
         keys.insert(0, "$default");
@@ -201,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_decoded_and_never_empty() {
+    fn variables_are_as_in_the_path_and_never_empty() {
         let routes = routes(&KEYS);
         let parameters = |path: &str| {
             let found = routes.find("GET", path).map(|found| found.parameters);
             found.map(|parameters| parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
         };
-        assert_eq!(parameters("/pets/dog/a%20b%2Fc"), Some(vec!["id=a b/c".to_owned()]));
-        assert_eq!(parameters("/pets/cow/%ff"), Some(vec!["id=\u{fffd}".to_owned(), "kind=cow".to_owned()]));
+        assert_eq!(parameters("/pets/dog/a%20b%2Fc"), Some(vec!["id=a%20b%2Fc".to_owned()]));
+        assert_eq!(parameters("/pets/cow/%FF"), Some(vec!["id=%FF".to_owned(), "kind=cow".to_owned()]));
         assert_eq!(parameters("/pets/a/b//c"), Some(vec!["proxy=a/b//c".to_owned()]));
         assert_eq!(parameters("/pets/dog/"), Some(vec!["proxy=dog/".to_owned()]));
         assert_eq!(parameters("/pets/"), None);

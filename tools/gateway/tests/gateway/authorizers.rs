@@ -28,6 +28,33 @@ fn without_identity_it_is_401_and_nobody_is_asked() {
 }
 
 #[test]
+fn another_spelling_of_a_path_is_guarded_alike() {
+    let functions = InvokeApi::start();
+    let gateway = Gateway::start(functions.port);
+    let spellings = ["/%67uarded", "/guarde%64", "/%2567uarded", "/guarded%3Fx"];
+    for path in spellings {
+        let request_line = format!("GET {path}");
+        send(gateway.port, &request_line, &[]).assert_own(401, "Unauthorized");
+        assert_eq!(functions.count(), 0, "{path}");
+    }
+    for path in spellings {
+        let request_line = format!("GET {path}");
+        send(gateway.port, &request_line, &["X-Token: deny"]).assert_own(403, "Forbidden");
+        assert!(functions.calls("echo").is_empty(), "{path}");
+    }
+    for path in spellings {
+        let event = send(gateway.port, &format!("GET {path}"), &["X-Token: allow"]).json();
+        assert_eq!((event["routeKey"].as_str(), event["rawPath"].as_str()), (Some("GET /guarded"), Some("/guarded")));
+        assert_eq!(event["requestContext"]["authorizer"]["lambda"]["sub"], "u1", "{path}");
+    }
+    for asked in functions.calls("guard") {
+        assert_eq!((asked["routeKey"].as_str(), asked["rawPath"].as_str()), (Some("GET /guarded"), Some("/guarded")));
+        assert_eq!(asked["requestContext"]["http"]["path"], "/guarded");
+        assert_eq!(asked["routeArn"], "arn:aws:execute-api:eu-west-1:123456789012:test-Api/$default/GET/guarded");
+    }
+}
+
+#[test]
 fn an_allowed_request_carries_the_context() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);

@@ -73,9 +73,9 @@ fn nonsense_is_refused_and_the_gateway_lives_on() {
 fn odd_but_lawful_input_reaches_the_function() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    let answer = send(gateway.port, "GET /items/%zz%ff?%zz=%ff%&%", &["X-Odd: \u{e9}\t\"", "Cookie: ;;=;"]);
+    let answer = send(gateway.port, "GET /items/%00%F0%9F%98%8A%22?%zz=%ff%&%", &["X-Odd: \u{e9}\t\"", "Cookie: ;;=;"]);
     let event = answer.json();
-    assert_eq!(event["pathParameters"]["id"], "%zz\u{fffd}");
+    assert_eq!(event["pathParameters"]["id"], "\0\u{1f60a}\"");
     assert_eq!(event["queryStringParameters"], serde_json::json!({ "%": "", "%zz": "\u{fffd}%" }));
     assert_eq!(event["headers"]["x-odd"], "\u{e9}\t\"");
     assert_eq!(event["cookies"], serde_json::json!(["="]));

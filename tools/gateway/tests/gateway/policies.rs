@@ -37,6 +37,22 @@ fn a_policy_that_allows_the_method_lets_it_pass_with_its_context() {
 }
 
 #[test]
+fn format_1_has_the_path_encoded_and_its_context_has_it_decoded() {
+    let functions = InvokeApi::start();
+    let gateway = start(&functions);
+    let event = get(&gateway, "/%62eta/%69tems/%61%20%C3%A9%2521", "policy for this").json();
+    assert_eq!(
+        (event["path"].as_str(), event["resource"].as_str()),
+        (Some("/beta/items/a%20%C3%A9!"), Some("/items/{id}"))
+    );
+    assert_eq!(event["requestContext"]["path"], "/beta/items/a é!");
+    assert_eq!(event["pathParameters"], json!({ "id": "a é!" }));
+    let [asked] = &functions.calls("guard")[..] else { panic!("one call") };
+    assert_eq!((&asked["path"], &asked["requestContext"]["path"]), (&event["path"], &event["requestContext"]["path"]));
+    assert_eq!(asked["methodArn"], "arn:aws:execute-api:eu-west-1:123456789012:test-Api/beta/GET/items/a é!");
+}
+
+#[test]
 fn format_2_can_be_answered_with_a_policy_too() {
     let functions = InvokeApi::start();
     let gateway = start(&functions);

@@ -40,7 +40,7 @@ fn a_token_authorizer_is_told_the_token_alone_and_its_context_becomes_text() {
     assert_eq!((event["resource"].as_str(), event["path"].as_str()), (Some("/items/{id}"), Some("/items/a%20b")));
     assert_eq!(event["requestContext"]["path"], "/prod/items/a%20b");
     assert_eq!(event["requestContext"]["resourcePath"], "/items/{id}");
-    assert_eq!(event["pathParameters"], json!({ "id": "a b" }));
+    assert_eq!(event["pathParameters"], json!({ "id": "a%20b" }));
     assert_eq!(event["queryStringParameters"], json!({ "q": "2" }));
     assert_eq!(event["multiValueQueryStringParameters"], json!({ "q": ["1", "2"] }));
     assert_eq!((&event["headers"]["x-a"], &event["multiValueHeaders"]["x-a"]), (&json!("2"), &json!(["1", "2"])));
@@ -113,7 +113,7 @@ fn what_is_no_route_is_403() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     let missing = json!({ "message": "Missing Authentication Token" });
-    for path in ["/prod/", "/prod/nothing", "/prod//items", "/prod/items/1/", "/prod/%69tems", "/prod/x/../items"] {
+    for path in ["/prod/", "/prod/nothing", "/prod//items", "/prod/items/1/", "/prod/%69tems/", "/prod/x/../items"] {
         let answer = get(&gateway, path, "policy for all");
         assert_own(&answer, 403, "MissingAuthenticationTokenException", &missing);
     }
@@ -124,6 +124,29 @@ fn what_is_no_route_is_403() {
         assert_own(&answer, 403, "ForbiddenException", &json!({ "message": "Forbidden" }));
     }
     assert_eq!(functions.count(), 0);
+}
+
+#[test]
+fn an_encoded_path_takes_the_route_of_the_decoded_one_and_is_passed_on_encoded() {
+    let functions = InvokeApi::start();
+    let gateway = start(functions.port);
+    let missing = send(gateway.port, "GET /prod/%69tems", &[]);
+    assert_own(&missing, 401, "UnauthorizedException", &json!({ "message": "Unauthorized" }));
+    assert_eq!(functions.count(), 0);
+    // The policy for one spelling is kept, and is the policy for the other.
+    for path in ["/prod/items", "/prod/%69tems", "/%70rod/item%73"] {
+        let event = get(&gateway, path, "policy for this").json();
+        assert_eq!((event["resource"].as_str(), event["path"].as_str()), (Some("/items"), Some("/items")), "{path}");
+        assert_eq!(event["requestContext"]["path"], "/prod/items", "{path}");
+    }
+    assert_eq!(functions.calls("guard").len(), 1);
+
+    for id in ["a%2Fb", "a%252Fb", "a%3Fb", "100%25", "%C3%A9", "%FF", "a!b"] {
+        let event = get(&gateway, &format!("/prod/items/{id}"), "policy for all").json();
+        assert_eq!(event["resource"], "/items/{id}", "{id}");
+        assert_eq!(event["path"], format!("/items/{id}"));
+        assert_eq!(event["pathParameters"], json!({ "id": id }));
+    }
 }
 
 #[test]
@@ -191,7 +214,7 @@ fn greedy_variables_and_any_method() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     let event = send(gateway.port, "GET /prod/files/a/b%2Fc", &[]).json();
-    assert_eq!(event["pathParameters"], json!({ "proxy": "a/b/c" }));
+    assert_eq!(event["pathParameters"], json!({ "proxy": "a/b%2Fc" }));
     assert_eq!(event["resource"], "/files/{proxy+}");
     assert_eq!(send(gateway.port, "PATCH /prod/open", &[]).json()["httpMethod"], "PATCH");
 }
