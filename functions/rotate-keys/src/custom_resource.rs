@@ -1,11 +1,13 @@
 //! The protocol of custom resources: CloudFormation sends a request and waits until an answer is put to the address in it.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html>
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use shared::telemetry;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 /// The physical id of the resource. It never changes: another one would make CloudFormation delete the one before.
@@ -49,6 +51,12 @@ pub(crate) enum Outcome {
     Success,
     /// And why.
     Failed(String),
+}
+
+impl<E: Error + 'static> From<Result<(), E>> for Outcome {
+    fn from(result: Result<(), E>) -> Self {
+        result.map_or_else(|error| Self::Failed(telemetry::chain(&error)), |()| Self::Success)
+    }
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ use shared::store::signing_keys::SigningKeysTable;
 use shared::telemetry;
 
 use crate::custom_resource::{CloudFormationRequest, Outcome, RequestType};
+use crate::retry;
 
 /// What rotating needs.
 pub(crate) struct RotateKeys {
@@ -24,22 +25,24 @@ impl RotateKeys {
     /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened: a stack
     /// would wait an hour for an answer that does not come. Every other event is taken as the schedule's.
     pub(crate) async fn handle(&self, payload: &RawValue) -> Result<(), Diagnostic> {
-        let now = clock::now();
         let Ok(request) = CloudFormationRequest::of(payload) else {
             tracing::error!(outcome = "failed", reason = "malformed_event");
             return Err(diagnostic("EventError", "the event is a request of CloudFormation that is not whole"));
         };
-        let Some(request) = request else { return self.rotate(now).await.map_err(|error| failed(&error)) };
+        let Some(request) = request else {
+            // The role is known by now: a denial is for the alarm.
+            return self.rotate(clock::now()).await.map_err(|error| {
+                log_failure(&error);
+                diagnostic("RotationError", &error.to_string())
+            });
+        };
         let outcome = match request.request_type {
             // The table stays with the keys in it: what verifies by them elsewhere goes on.
             RequestType::Delete => Outcome::Success,
-            RequestType::Create | RequestType::Update => match self.rotate(now).await {
-                Ok(()) => Outcome::Success,
-                Err(error) => {
-                    failed(&error);
-                    Outcome::Failed(telemetry::chain(&error))
-                }
-            },
+            RequestType::Create | RequestType::Update => {
+                let made = retry::while_denied(async || self.rotate(clock::now()).await).await;
+                made.inspect_err(log_failure).into()
+            }
         };
         request.answer(&outcome).await.map_err(|error| {
             let chain = telemetry::chain(&error);
@@ -69,9 +72,8 @@ impl RotateKeys {
     }
 }
 
-fn failed(error: &RotationError) -> Diagnostic {
+fn log_failure(error: &RotationError) {
     tracing::error!(outcome = "failed", error = telemetry::chain(error));
-    diagnostic("RotationError", &error.to_string())
 }
 
 fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {

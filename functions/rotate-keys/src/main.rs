@@ -3,6 +3,7 @@
 
 mod custom_resource;
 mod handler;
+mod retry;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@
 //! are there.
 
 use super::generation::{GenerationError, generate};
-use super::sealing::Sealer;
+use super::sealing::{Sealer, SealingError};
 use super::{KeyKind, KeyPurpose, KeyRecord};
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
@@ -60,6 +60,18 @@ pub enum RotationError {
     /// No key.
     #[error("no key could be made")]
     Generation(#[from] GenerationError),
+}
+
+impl RotationError {
+    /// Whether the role may not make a call that a rotation needs.
+    #[must_use]
+    pub fn is_access_denied(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_access_denied(),
+            Self::Generation(GenerationError::Seal(error)) => matches!(error, SealingError::KmsDenied { .. }),
+            Self::Generation(_) => false,
+        }
+    }
 }
 
 /// What a rotation did.
