@@ -10,14 +10,17 @@ use std::str::FromStr;
 use secrecy::SecretString;
 
 use crate::clock::EpochSeconds;
+#[cfg(feature = "store")]
+use crate::keys::KeyPurpose;
 
 /// Every setting there is. A function is given those that it needs.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 12] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
     "LATCHKEY_AUDIENCE",
     "LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS",
     "LATCHKEY_HS256",
     "LATCHKEY_ISSUER",
+    "LATCHKEY_KEY_PURPOSES",
     "LATCHKEY_KMS_KEY_ID",
     "LATCHKEY_MIN_PASSWORD_LENGTH",
     "LATCHKEY_REFRESH_GRACE_SECONDS",
@@ -45,7 +48,7 @@ pub const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 60;
 pub const MAX_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 3600;
 
 /// A variable of the environment is missing or wrong.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// Not set, or empty.
     #[error("the environment variable {name} is not set; it holds {form}")]
@@ -63,6 +66,9 @@ pub enum ConfigError {
         /// What belongs into it.
         form: &'static str,
     },
+    /// `LATCHKEY_KEY_PURPOSES` names another purpose than there are. No secret belongs there, so the name is repeated.
+    #[error("the environment variable LATCHKEY_KEY_PURPOSES names `{0}`, which is no purpose of a key")]
+    UnknownPurpose(String),
 }
 
 /// The value of a variable that must be set.
@@ -197,6 +203,25 @@ pub fn signing_algorithm() -> Result<crate::keys::algorithm::SigningAlgorithm, C
     required(NAME, FORM)?.parse().map_err(|_| ConfigError::Invalid { name: NAME, form: FORM })
 }
 
+/// What the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names of purposes, separated by commas. Unset or empty, they are
+/// those that every stack needs.
+///
+/// # Errors
+/// It names something that is no purpose.
+#[cfg(feature = "store")]
+pub fn key_purposes() -> Result<Vec<KeyPurpose>, ConfigError> {
+    purposes(&env::var("LATCHKEY_KEY_PURPOSES").unwrap_or_default())
+}
+
+#[cfg(feature = "store")]
+fn purposes(names: &str) -> Result<Vec<KeyPurpose>, ConfigError> {
+    if names.is_empty() {
+        return Ok(vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken]);
+    }
+    let purpose = |name: &str| KeyPurpose::named(name).ok_or_else(|| ConfigError::UnknownPurpose(name.to_owned()));
+    names.split(',').map(purpose).collect()
+}
+
 /// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the secrets.
 ///
 /// # Errors
@@ -279,6 +304,30 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names, SETTINGS);
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn purposes_of_keys_are_names_separated_by_commas() {
+        let both = vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken];
+        assert_eq!(purposes(""), Ok(both.clone()));
+        assert_eq!(purposes("access-token,refresh-token"), Ok(both));
+        assert_eq!(purposes("refresh-token"), Ok(vec![KeyPurpose::RefreshToken]));
+        for (names, unknown) in [
+            ("access-token,session", "session"),
+            ("access-token, refresh-token", " refresh-token"),
+            ("refresh-token,", ""),
+            ("first-key", "first-key"),
+        ] {
+            let error = purposes(names).unwrap_err();
+            assert_eq!(error, ConfigError::UnknownPurpose(unknown.to_owned()), "{names}");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the environment variable LATCHKEY_KEY_PURPOSES names `{unknown}`, which is no purpose of a key"
+                )
+            );
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 use shared::clock::{self, EpochSeconds};
-use shared::keys::KeyKind;
+use shared::config::ConfigError;
 use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
 use shared::keys::sealing::Sealer;
+use shared::keys::{KeyKind, KeyPurpose};
 use shared::store::signing_keys::SigningKeysTable;
 use shared::telemetry;
 
@@ -17,8 +18,30 @@ use crate::retry;
 pub(crate) struct RotateKeys {
     pub(crate) table: SigningKeysTable,
     pub(crate) sealer: Sealer,
+    /// What the stack needs keys for. The environment says it, because the schedule's event has no properties; those of
+    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot be used
+    /// is no reason not to start: CloudFormation would wait for an answer without being told why.
+    pub(crate) purposes: Result<Vec<KeyPurpose>, ConfigError>,
     pub(crate) algorithm: SigningAlgorithm,
     pub(crate) policy: RotationPolicy,
+}
+
+/// Not all keys that are due were made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MakeError {
+    /// What to make keys for is not known.
+    #[error(transparent)]
+    Purposes(#[from] ConfigError),
+    /// A key could not be made.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+}
+
+impl MakeError {
+    /// Whether the role may not make a call that making keys needs.
+    pub(crate) fn is_access_denied(&self) -> bool {
+        matches!(self, Self::Rotation(error) if error.is_access_denied())
+    }
 }
 
 impl RotateKeys {
@@ -52,9 +75,9 @@ impl RotateKeys {
         })
     }
 
-    async fn rotate(&self, now: EpochSeconds) -> Result<(), RotationError> {
-        for kind in [KeyKind::AccessToken(self.algorithm), KeyKind::RefreshToken] {
-            let purpose = kind.purpose().as_str();
+    async fn rotate(&self, now: EpochSeconds) -> Result<(), MakeError> {
+        for purpose in self.purposes.clone()? {
+            let (kind, purpose) = (KeyKind::of(purpose, self.algorithm), purpose.as_str());
             match rotate(&self.table, &self.sealer, kind, self.policy, now).await? {
                 Rotated::NotDue(record) => {
                     tracing::info!(outcome = "not_due", purpose, kid = record.kid);
@@ -72,7 +95,7 @@ impl RotateKeys {
     }
 }
 
-fn log_failure(error: &RotationError) {
+fn log_failure(error: &MakeError) {
     tracing::error!(outcome = "failed", error = telemetry::chain(error));
 }
 

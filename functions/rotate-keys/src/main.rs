@@ -44,6 +44,7 @@ fn wire() -> Result<RotateKeys, lambda_runtime::Error> {
     Ok(RotateKeys {
         table: SigningKeysTable::new(Client::new(&sdk_config), keys),
         sealer: Sealer::new(&sealing, &sdk_config)?,
+        purposes: config::key_purposes(),
         algorithm,
         policy: RotationPolicy::default(),
     })

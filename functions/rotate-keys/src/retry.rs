@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use shared::keys::rotation::RotationError;
 use shared::telemetry;
 use tokio::time::{Instant, sleep_until};
+
+use crate::handler::MakeError;
 
 /// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the answer to
 /// CloudFormation.
@@ -16,9 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes attempts until one is not denied, or the time is over. Any other error ends it at once.
-pub(crate) async fn while_denied(
-    mut attempt: impl AsyncFnMut() -> Result<(), RotationError>,
-) -> Result<(), RotationError> {
+pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), MakeError>) -> Result<(), MakeError> {
     let end = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -35,26 +34,28 @@ pub(crate) async fn while_denied(
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::error::ErrorMetadata;
+    use shared::config::ConfigError;
     use shared::keys::generation::GenerationError;
+    use shared::keys::rotation::RotationError;
     use shared::keys::sealing::SealingError;
     use shared::store::StoreError;
 
     use super::*;
     use crate::custom_resource::Outcome;
 
-    fn refused_by_dynamodb(code: &str) -> RotationError {
+    fn refused_by_dynamodb(code: &str) -> MakeError {
         let source = ErrorMetadata::builder().code(code).message("the reason").build();
-        StoreError::Call { operation: "reading the keys", source: source.into() }.into()
+        RotationError::from(StoreError::Call { operation: "reading the keys", source: source.into() }).into()
     }
 
-    fn denied_by_kms() -> RotationError {
+    fn denied_by_kms() -> MakeError {
         let denied = SealingError::KmsDenied { key_id: "the-key".to_owned(), operation: "Encrypt" };
-        GenerationError::from(denied).into()
+        RotationError::from(GenerationError::from(denied)).into()
     }
 
     /// What CloudFormation is told when attempts fail so, one after the other, and the last of these for ever if `repeats`; how
     /// many attempts there were, and how many seconds they took.
-    async fn outcome(errors: Vec<fn() -> RotationError>, repeats: bool) -> (Outcome, usize, u64) {
+    async fn outcome(errors: Vec<fn() -> MakeError>, repeats: bool) -> (Outcome, usize, u64) {
         let (started, mut attempts) = (Instant::now(), 0);
         let result = while_denied(async || {
             let error = errors.get(attempts).or(errors.last().filter(|_| repeats));
@@ -83,14 +84,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_error_is_not_tried_again() {
         let missing = || refused_by_dynamodb("ResourceNotFoundException");
-        let malformed = || StoreError::MalformedItem { table: "SigningKeys", attribute: "alg" }.into();
+        let malformed =
+            || RotationError::from(StoreError::MalformedItem { table: "SigningKeys", attribute: "alg" }).into();
         let unanswered = || {
             let unanswered = SealingError::Kms { operation: "Encrypt", source: "no answer".into() };
-            GenerationError::from(unanswered).into()
+            RotationError::from(GenerationError::from(unanswered)).into()
         };
-        for error in [missing as fn() -> RotationError, malformed, unanswered] {
+        let unknown = || ConfigError::UnknownPurpose("session".to_owned()).into();
+        for (error, part_of_reason) in [
+            (missing as fn() -> MakeError, "reading the keys failed"),
+            (malformed, "alg"),
+            (unanswered, "KMS did not answer Encrypt"),
+            (unknown, "names `session`"),
+        ] {
             let (outcome, attempts, seconds) = outcome(vec![error], true).await;
-            assert!(matches!(&outcome, Outcome::Failed(_)), "{outcome:?}");
+            assert!(matches!(&outcome, Outcome::Failed(reason) if reason.contains(part_of_reason)), "{outcome:?}");
             assert_eq!((attempts, seconds), (1, 0), "{outcome:?}");
         }
     }

@@ -86,6 +86,15 @@ pub enum KeyPurpose {
 }
 
 impl KeyPurpose {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AccessToken, Self::RefreshToken];
+
+    /// The purpose that is stored by this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
+    }
+
     /// As it is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -112,6 +121,15 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// A key for `purpose`; one for access tokens is to be of `algorithm`.
+    #[must_use]
+    pub const fn of(purpose: KeyPurpose, algorithm: SigningAlgorithm) -> Self {
+        match purpose {
+            KeyPurpose::AccessToken => Self::AccessToken(algorithm),
+            KeyPurpose::RefreshToken => Self::RefreshToken,
+        }
+    }
+
     /// What it is for.
     #[must_use]
     pub const fn purpose(self) -> KeyPurpose {

@@ -102,6 +102,15 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
     assert!(!refused.to_string().contains("two words"));
 }
 
+/// CloudFormation asks for keys when the property changes; the function, which the schedule calls as well, reads the variable.
+#[test]
+fn the_purposes_of_keys_are_the_same_in_the_resource_and_in_the_environment() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml")).unwrap();
+    let properties: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("Purposes: ")).collect();
+    let purposes = template(&[]).environment("RotateKeysFunction").unwrap().remove("LATCHKEY_KEY_PURPOSES").unwrap();
+    assert_eq!(properties, [format!("[{}]", purposes.replace(',', ", "))]);
+}
+
 #[test]
 fn its_api_has_one_authorizer_that_only_public_routes_go_without() {
     let apis = template(&[("AllowedOrigins", "https://a.example.com,https://b.example.com")]).http_apis().unwrap();
