@@ -242,9 +242,10 @@ fn too_many_wrong_passwords_have_to_wait_whether_the_user_exists_or_not() {
             "1" => "Too many attempts. Try again in a second.".to_owned(),
             seconds => format!("Too many attempts. Try again in {seconds} seconds."),
         };
-        assert_eq!(refused.status_and_json(), error(429, "too_many_attempts", &sentence));
-        names_of_headers.push(refused.headers.keys().map(ToString::to_string).collect::<Vec<_>>());
         let seconds: u64 = seconds.parse().unwrap();
+        let body = json!({ "error": "too_many_attempts", "message": sentence, "retry_after": seconds });
+        assert_eq!(refused.status_and_json(), (429, body));
+        names_of_headers.push(refused.headers.keys().map(ToString::to_string).collect::<Vec<_>>());
         assert!((1..=4).contains(&seconds));
         if username == &name {
             std::thread::sleep(std::time::Duration::from_secs(seconds));

@@ -103,7 +103,7 @@ struct Problem {
     message: String,
     /// `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).
     challenge: Option<&'static str>,
-    /// `Retry-After`, in seconds (RFC 9110 §10.2.3).
+    /// `Retry-After`, in seconds (RFC 9110 §10.2.3), and `retry_after` of the body.
     retry_after_seconds: Option<u64>,
 }
 
@@ -245,14 +245,18 @@ impl ApiError {
         }
     }
 
-    /// The answer for the client: `{"error": code, "message": sentence}`.
+    /// The answer for the client: `{"error": code, "message": sentence}`, and `retry_after` where waiting helps.
     #[must_use]
     pub fn to_response(&self, members: ErrorBody) -> Response<Body> {
         let Problem { status, code, message, challenge, retry_after_seconds } = self.problem();
-        let body = match members {
+        let mut body = match members {
             ErrorBody::Plain => json!({ "error": code, "message": message }),
             ErrorBody::OAuth => json!({ "error": code, "error_description": message, "message": message }),
         };
+        // A script of another origin cannot read the header (Fetch, CORS-safelisted response-header names).
+        if let Some(seconds) = retry_after_seconds {
+            body["retry_after"] = seconds.into();
+        }
         let mut response = response::json(status, &body).unwrap_or_else(|_| response::empty(status));
         if let Some(challenge) = challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -354,4 +358,48 @@ fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(characters).chain(['.']).collect()
+}
+
+#[cfg(all(test, feature = "store"))]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::authentication::AuthenticationError;
+    use crate::store::StoreError;
+    use crate::throttle::ThrottleError;
+
+    fn answered(error: &ApiError, members: ErrorBody) -> (u16, Option<String>, Value) {
+        let response = error.to_response(members);
+        let header = response.headers().get(RETRY_AFTER).map(|seconds| seconds.to_str().unwrap().to_owned());
+        let Body::Text(body) = response.body() else { panic!("no text: {response:?}") };
+        (response.status().as_u16(), header, serde_json::from_str(body).unwrap())
+    }
+
+    #[test]
+    fn the_seconds_to_wait_are_in_the_header_and_in_the_body() {
+        let too_many = || ThrottleError::TooMany { what: "account", retry_after_seconds: 8 };
+        let wait = "Too many attempts. Try again in 8 seconds.";
+        for error in [too_many().into(), AuthenticationError::Throttle(too_many()).into()] {
+            let body = json!({ "error": "too_many_attempts", "message": wait, "retry_after": 8 });
+            assert_eq!(answered(&error, ErrorBody::Plain), (429, Some("8".to_owned()), body));
+        }
+        let body = json!({
+            "error": "too_many_attempts", "error_description": wait, "message": wait, "retry_after": 8,
+        });
+        assert_eq!(answered(&too_many().into(), ErrorBody::OAuth), (429, Some("8".to_owned()), body));
+
+        let outage = ApiError::from(StoreError::failed_a_moment_ago("reading a user"));
+        for members in [ErrorBody::Plain, ErrorBody::OAuth] {
+            let (status, header, body) = answered(&outage, members);
+            assert_eq!((status, header.as_deref(), &body["retry_after"]), (503, Some("2"), &json!(2)), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_for_which_waiting_is_of_no_use_names_no_seconds() {
+        let (status, header, body) = answered(&ApiError::NoSuchSession, ErrorBody::Plain);
+        let expected = json!({ "error": "not_found", "message": "You have no session with this id." });
+        assert_eq!((status, header, body), (404, None, expected));
+    }
 }
