@@ -1,9 +1,15 @@
 //! Logs: what is in every line, and what is in none.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use e2e::local::{latchkey, log_lines, variable};
-use e2e::{Client, unverified};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use e2e::local::{add_user, latchkey, log_lines, variable};
+use e2e::{Client, Tokens, unverified};
 use serde_json::{Value, json};
+use xtask::gateway::Gateway;
+use xtask::process::{Supervised, command};
+use xtask::{port, stack, workspace};
 
 #[test]
 fn every_line_is_json_and_none_has_a_secret() {
@@ -89,4 +95,69 @@ fn every_line_is_json_and_none_has_a_secret() {
     assert_eq!(of("authorize", "allowed"), 2);
     assert_eq!(of("read_resource", "succeeded"), 1);
     assert_eq!(of("logout", "succeeded"), 1);
+}
+
+/// Lambda's own level stays at TRACE, or it would drop the metrics: their lines have no `level`.
+#[test]
+fn a_level_leaves_out_lines_and_no_metric() {
+    let password = "a password for few lines 4713";
+    let name = add_user("levels", password, &["user"]);
+    for (level, kept) in [("WARN", &["ERROR", "WARN"][..]), ("ERROR", &["ERROR"])] {
+        let directory = workspace::local().join("test/log-levels").join(level);
+        std::fs::create_dir_all(&directory).unwrap();
+        let parameters = BTreeMap::from([("LogLevel".to_owned(), level.to_owned())]);
+        let template = stack::template("e2e", &parameters).unwrap();
+        let functions: Vec<_> = template
+            .functions()
+            .unwrap()
+            .iter()
+            .map(|function| {
+                let mut variables = template.environment(&function.logical_id).unwrap();
+                let local = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB"];
+                for of_this_machine in local.iter().chain(&["LATCHKEY_SEALING_KEY"]) {
+                    variables.insert((*of_this_machine).to_owned(), variable(of_this_machine));
+                }
+                json!({
+                    "name": function.binary, "program": workspace::binary(&function.binary), "variables": variables,
+                    "memory_megabytes": 256, "timeout_seconds": function.timeout.as_secs(),
+                })
+            })
+            .collect();
+        let file = directory.join("functions.json");
+        std::fs::write(&file, json!(functions).to_string()).unwrap();
+        let port = port::free().unwrap();
+        let mut host = command(workspace::binary("lambda-host"));
+        host.arg("--functions").arg(&file).args(["--port", &port.to_string()]);
+        let log = directory.join("functions.log");
+        let mut host = Supervised::start("lambda-host", host, &log).unwrap();
+        host.wait_until(Duration::from_secs(20), || port::is_answered(port)).unwrap();
+        let invoke_url = format!("http://127.0.0.1:{port}");
+        let gateway = Gateway::start("e2e", &parameters, &invoke_url, port::free().unwrap(), &directory).unwrap();
+
+        let client = Client::new(&gateway.base_url());
+        let tokens = client.tokens((&name, password));
+        assert_eq!(client.login(&name, "wrong").status, 401);
+        assert_eq!(client.get("/me", &tokens.access).status, 200);
+        assert_eq!(client.get("/me", "garbage").status, 403);
+        let tokens = Tokens::of(&client.refresh(&tokens.refresh));
+        assert_eq!(client.post("/logout", &tokens.access).status, 204);
+
+        let text = std::fs::read_to_string(&log).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap());
+        let (metrics, lines): (Vec<Value>, Vec<_>) = lines.partition(|line: &Value| line.get("_aws").is_some());
+        for (name, outcome) in [
+            ("Logins", "succeeded"),
+            ("Logins", "refused"),
+            ("Authorizations", "allowed"),
+            ("Authorizations", "refused"),
+            ("Refreshes", "succeeded"),
+        ] {
+            let is_there = metrics.iter().any(|line| line["Outcome"] == outcome && line[name].is_number());
+            assert!(is_there, "no {name} with Outcome={outcome} at {level}:\n{text}");
+        }
+        for line in &lines {
+            assert!(kept.contains(&line["level"].as_str().unwrap()), "{line} at {level}");
+        }
+        assert_eq!(lines.iter().any(|line| line["outcome"] == "refused"), level == "WARN", "{text}");
+    }
 }

@@ -48,6 +48,7 @@ fn a_wrong_variable_is_named_and_its_value_is_not() {
         ("SIGNING_KEYS_TABLE_NAME", "keys"),
     ];
     for (name, value) in [
+        ("LATCHKEY_LOG_LEVEL", "warn"),
         ("LATCHKEY_ISSUER", "http://issuer.example"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "59"),
         ("LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS", "3601"),

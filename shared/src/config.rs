@@ -8,13 +8,14 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use secrecy::SecretString;
+use tracing::Level;
 
 use crate::clock::EpochSeconds;
 #[cfg(feature = "store")]
 use crate::keys::KeyPurpose;
 
 /// Every setting there is. A function is given those that it needs.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
     "LATCHKEY_AUDIENCE",
     "LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS",
@@ -22,6 +23,7 @@ const SETTINGS: [&str; 12] = [
     "LATCHKEY_ISSUER",
     "LATCHKEY_KEY_PURPOSES",
     "LATCHKEY_KMS_KEY_ID",
+    "LATCHKEY_LOG_LEVEL",
     "LATCHKEY_MIN_PASSWORD_LENGTH",
     "LATCHKEY_REFRESH_GRACE_SECONDS",
     "LATCHKEY_REGISTRATION",
@@ -85,6 +87,33 @@ pub fn required(name: &'static str, form: &'static str) -> Result<String, Config
 /// The variable is not set.
 pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
     required(name, "the name of a DynamoDB table")
+}
+
+/// What is logged where nothing says it.
+pub const DEFAULT_LOG_LEVEL: Level = Level::INFO;
+
+/// The least level that is logged, from `LATCHKEY_LOG_LEVEL`; unset or empty, it is [`DEFAULT_LOG_LEVEL`]. It is not Lambda's own
+/// setting, at which the platform would drop metrics.
+///
+/// # Errors
+/// It is none of the five.
+pub fn log_level() -> Result<Level, ConfigError> {
+    level(&env::var("LATCHKEY_LOG_LEVEL").unwrap_or_default())
+}
+
+fn level(name: &str) -> Result<Level, ConfigError> {
+    Ok(match name {
+        "" => DEFAULT_LOG_LEVEL,
+        "TRACE" => Level::TRACE,
+        "DEBUG" => Level::DEBUG,
+        "INFO" => Level::INFO,
+        "WARN" => Level::WARN,
+        "ERROR" => Level::ERROR,
+        _ => {
+            let form = "one of TRACE, DEBUG, INFO, WARN, ERROR";
+            return Err(ConfigError::Invalid { name: "LATCHKEY_LOG_LEVEL", form });
+        }
+    })
 }
 
 /// What seals private keys.
@@ -326,6 +355,20 @@ mod tests {
                 format!(
                     "the environment variable LATCHKEY_KEY_PURPOSES names `{unknown}`, which is no purpose of a key"
                 )
+            );
+        }
+    }
+
+    #[test]
+    fn a_level_is_one_of_the_five_that_the_template_allows() {
+        assert_eq!(level(""), Ok(Level::INFO));
+        for of in [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR] {
+            assert_eq!(level(of.as_str()), Ok(of));
+        }
+        for wrong in ["warn", "FATAL", "WARNING", "3", " INFO"] {
+            assert_eq!(
+                level(wrong).unwrap_err().to_string(),
+                "the environment variable LATCHKEY_LOG_LEVEL is not one of TRACE, DEBUG, INFO, WARN, ERROR"
             );
         }
     }

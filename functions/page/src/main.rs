@@ -13,8 +13,8 @@ use shared::telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::init(env!("CARGO_CRATE_NAME"));
-    telemetry::exit_code(
-        shared::http::serve::run("read_page", ErrorBody::Plain, async |request| handler::handle(&request)).await,
-    )
+    telemetry::run(env!("CARGO_CRATE_NAME"), || {
+        shared::http::serve::run("read_page", ErrorBody::Plain, async |request| handler::handle(&request))
+    })
+    .await
 }

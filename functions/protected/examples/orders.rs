@@ -7,7 +7,6 @@ use shared::http::{request::caller, response, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
-    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let orders = async |request: lambda_http::Request| {
         let caller = caller(&request)?;
         if !caller.has_role("sales") {
@@ -15,5 +14,5 @@ async fn main() -> std::process::ExitCode {
         }
         response::json(StatusCode::OK, &json!({ "seller": caller.sub, "orders": [] }))
     };
-    shared::telemetry::exit_code(serve::run("list_orders", ErrorBody::Plain, orders).await)
+    shared::telemetry::run(env!("CARGO_CRATE_NAME"), || serve::run("list_orders", ErrorBody::Plain, orders)).await
 }

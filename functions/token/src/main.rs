@@ -26,8 +26,7 @@ use handler::TokenEndpoints;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::init(env!("CARGO_CRATE_NAME"));
-    telemetry::exit_code(run().await)
+    telemetry::run(env!("CARGO_CRATE_NAME"), run).await
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {

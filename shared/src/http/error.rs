@@ -360,7 +360,8 @@ fn sentence(text: &str) -> String {
     first.into_iter().flatten().chain(characters).chain(['.']).collect()
 }
 
-#[cfg(all(test, feature = "store"))]
+#[cfg(test)]
+#[cfg(feature = "store")]
 mod tests {
     use serde_json::Value;
 

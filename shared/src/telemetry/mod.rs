@@ -19,20 +19,36 @@ use tracing::{Level, Span};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::config::{self, ConfigError};
 use line::Lines;
 
-/// Starts logging to standard output. `function` is the name of the function's crate. The level is what Lambda's
-/// `ApplicationLogLevel` asks for (`AWS_LAMBDA_LOG_LEVEL`), `INFO` where it asks for none. A panic becomes a line too,
-/// and so does a variable of the environment that is misspelt.
-pub fn init(function: &'static str) {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
-    let level = match level.to_ascii_uppercase().as_str() {
-        "TRACE" => Level::TRACE,
-        "DEBUG" => Level::DEBUG,
-        "WARN" => Level::WARN,
-        "ERROR" | "FATAL" => Level::ERROR,
-        _ => Level::INFO,
+/// Runs a function, with a log on standard output; `name` is that of its crate. It only ends by itself when it cannot start or
+/// Lambda is gone; the log says why, once.
+pub async fn run(
+    name: &'static str,
+    function: impl AsyncFnOnce() -> Result<(), Box<dyn Error + Send + Sync>>,
+) -> ExitCode {
+    let result = match init(name) {
+        Ok(()) => Box::pin(function()).await,
+        Err(error) => Err(error.into()),
     };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = chain(error.as_ref());
+            tracing::error!(event = "start", outcome = "failed", error, "the function cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the log. A panic becomes a line too, and so does a variable of the environment that is misspelt.
+///
+/// # Errors
+/// `LATCHKEY_LOG_LEVEL` is no level. The log was started all the same, so that it can say so.
+fn init(function: &'static str) -> Result<(), ConfigError> {
+    let configured = config::log_level();
+    let level = *configured.as_ref().unwrap_or(&config::DEFAULT_LOG_LEVEL);
     // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime
     // says what goes wrong between it and Lambda, but not the errors and panics that are logged here already. Metrics are made
     // of lines at `INFO`, also where the log has fewer.
@@ -49,7 +65,7 @@ pub fn init(function: &'static str) {
     };
     let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
-        return;
+        return Ok(());
     }
     panic::set_hook(Box::new(|panic| {
         // The message is left out of the log: it may quote what the code was working on. (The runtime tells it to Lambda, for
@@ -58,12 +74,13 @@ pub fn init(function: &'static str) {
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
     }));
     warn_of_unknown_settings();
+    configured.map(|_| ())
 }
 
 /// Warns of variables that look like settings and are none.
 fn warn_of_unknown_settings() {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    for variable in crate::config::unknown_settings(names) {
+    for variable in config::unknown_settings(names) {
         tracing::warn!(event = "start", outcome = "unknown_setting", variable, "this is no setting of Latchkey's");
     }
 }
@@ -89,19 +106,6 @@ pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
 #[must_use]
 pub fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// How the process ends. A function only ends by itself when it cannot start or Lambda is gone; the log says why, once.
-#[must_use]
-pub fn exit_code(result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error = chain(error.as_ref());
-            tracing::error!(event = "start", outcome = "failed", error, "the function cannot run");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// The store did not answer while the function started. It starts all the same, and the first request tries again.

@@ -72,7 +72,8 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
     assert_eq!(environment.get("DENYLIST_TABLE_NAME").map(String::as_str), Some("latchkey-DenylistTable"));
     assert_eq!(environment.get("LATCHKEY_ISSUER").map(String::as_str), Some(""));
     let of_protected = template_of(&[], "ProtectedFunction").unwrap();
-    assert_eq!(of_protected, BTreeMap::from([("METRICS_SERVICE".to_owned(), "latchkey".to_owned())]));
+    let of_all = [("LATCHKEY_LOG_LEVEL", "INFO"), ("METRICS_SERVICE", "latchkey")];
+    assert_eq!(of_protected, BTreeMap::from(of_all.map(|(name, value)| (name.to_owned(), value.to_owned()))));
 
     let has_kms_key = |parameters: &[(&str, &str)], function: &str| {
         let environment = template_of(parameters, function).unwrap();
