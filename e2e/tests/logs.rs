@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::local::{add_user, latchkey, log_lines, variable};
+use e2e::local::{add_user, invoke_at, latchkey, log_lines, sample_event, variable};
 use e2e::{Client, Tokens, unverified};
 use serde_json::{Value, json};
 use xtask::gateway::Gateway;
@@ -142,6 +142,10 @@ fn a_level_leaves_out_lines_and_no_metric() {
         let tokens = Tokens::of(&client.refresh(&tokens.refresh));
         assert_eq!(client.post("/logout", &tokens.access).status, 204);
 
+        // Lambda takes this refusal for an error of the function.
+        let (_, problem) = invoke_at(&invoke_url, "authorizer", &sample_event("authorizer-rest-request"));
+        assert_eq!(problem["errorType"], "Unauthorized", "{problem}");
+
         let text = std::fs::read_to_string(&log).unwrap();
         let lines = text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap());
         let (metrics, lines): (Vec<Value>, Vec<_>) = lines.partition(|line: &Value| line.get("_aws").is_some());
@@ -154,6 +158,11 @@ fn a_level_leaves_out_lines_and_no_metric() {
         ] {
             let is_there = metrics.iter().any(|line| line["Outcome"] == outcome && line[name].is_number());
             assert!(is_there, "no {name} with Outcome={outcome} at {level}:\n{text}");
+        }
+        for (name, ones) in [("LoginFailures", 1), ("UnauthorizedErrors", 1)] {
+            let values = || metrics.iter().filter_map(|line| line[name].as_u64());
+            assert_eq!(values().sum::<u64>(), ones, "{name} at {level}:\n{text}");
+            assert!(values().any(|value| value == 0), "{name} at {level}:\n{text}");
         }
         for line in &lines {
             assert!(kept.contains(&line["level"].as_str().unwrap()), "{line} at {level}");

@@ -9,6 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// DynamoDB's time to live expects.
 pub type EpochSeconds = u64;
 
+/// The same in milliseconds, for what is measured.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn now_milliseconds() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The time now. A clock before 1970 reads as 0, at which every key is inactive and no token valid.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

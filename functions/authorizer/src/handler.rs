@@ -8,7 +8,7 @@
 //! | Nothing: the store fails, …             | error: 500            | error: 500    | error: 500                  |
 //!
 //! To Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not, it
-//! says `refused`.
+//! says `refused` with `unauthorized_error`, which is a metric too: `UnauthorizedErrors`.
 
 use std::time::Instant;
 
@@ -83,8 +83,11 @@ impl Authorizer {
                 answer
             }
             Err(DecisionError::Authorization(AuthorizationError::Refused(refusal))) => {
-                tracing::warn!(outcome = "refused", reason = refusal.reason(), milliseconds);
-                refused(event.kind, refusal)
+                let answer = refused(event.kind, refusal);
+                // Lambda counts it among the function's errors; who looks for real ones has to subtract it.
+                let unauthorized_error = answer.is_err().then_some(true);
+                tracing::warn!(outcome = "refused", reason = refusal.reason(), unauthorized_error, milliseconds);
+                answer
             }
             Err(error) => {
                 let (reason, chain) = (error.reason(), telemetry::chain(&error));

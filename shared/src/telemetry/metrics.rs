@@ -5,27 +5,31 @@
 //! metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so there are
 //! few: no user, no route, no address.
 //!
-//! | Metric                  | Dimensions       | Counts                                                  |
-//! |-------------------------|------------------|---------------------------------------------------------|
-//! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`   |
-//! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                       |
-//! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`               |
-//! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                       |
-//! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like  |
-//! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`   |
-//! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                       |
+//! | Metric                  | Dimensions       | Counts                                                               |
+//! |-------------------------|------------------|----------------------------------------------------------------------|
+//! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`                |
+//! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                                    |
+//! | `LoginFailures`         | Service          | 1 for `refused` and `throttled`, 0 for `succeeded`                   |
+//! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`                            |
+//! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                                    |
+//! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like               |
+//! | `UnauthorizedErrors`    | Service          | 1 for a refusal by the error `Unauthorized`, 0 for any other decision |
+//! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`                |
+//! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                                    |
 //!
-//! A count and its latency have the same dimensions, so they are one document: what goes well writes one.
+//! A request's metrics are one document, because its size is paid for. Each set of dimensions is a directive in it.
+//!
+//! Metrics of zeros and ones are there for alarms: a metric of CloudWatch that never had a value cannot be filled with zeros, and
+//! an expression over it never has a value itself.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::{env, io};
 
-use metrics::Unit;
-use metrics_cloudwatch_embedded::{Builder, Collector};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::line::Fields;
+use crate::clock;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Latchkey";
@@ -38,28 +42,31 @@ const THROTTLED: &str = "throttled";
 
 /// The field with the time that a request took.
 const MILLISECONDS: &str = "milliseconds";
+/// The field of a refusal that Lambda takes for an error of the function.
+const UNAUTHORIZED_ERROR: &str = "unauthorized_error";
 
 /// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Answered {
+enum Answered<'a> {
     Login { outcome: &'static str },
-    Authorization { outcome: &'static str, reason: Option<String> },
+    Authorization { outcome: &'static str, reason: Option<&'a str>, is_unauthorized_error: bool },
     Refresh { outcome: &'static str },
 }
 
-impl Answered {
+impl<'a> Answered<'a> {
     /// What a line says, if it is the last one of a request that is measured.
-    fn of(fields: &Fields) -> Option<Self> {
+    fn of(fields: &'a Fields) -> Option<Self> {
         let (event, outcome, reason) = (fields.text("event")?, fields.text("outcome")?, fields.text("reason"));
         Some(match (event, outcome, reason) {
             ("login", "refused", Some(THROTTLED)) => Self::Login { outcome: "throttled" },
             ("refresh", "refused", Some(REUSED)) => Self::Refresh { outcome: "reused" },
             ("login", ..) => Self::Login { outcome: ending(outcome)? },
             ("refresh", ..) => Self::Refresh { outcome: ending(outcome)? },
-            ("authorize", "refused", _) => {
-                Self::Authorization { outcome: "refused", reason: reason.map(ToOwned::to_owned) }
-            }
-            ("authorize", ..) => Self::Authorization { outcome: ending(outcome)?, reason: None },
+            ("authorize", ..) => Self::Authorization {
+                outcome: ending(outcome)?,
+                reason: reason.filter(|_| outcome == "refused"),
+                is_unauthorized_error: fields.get(UNAUTHORIZED_ERROR).is_some_and(|is| *is == true),
+            },
             _ => return None,
         })
     }
@@ -71,52 +78,92 @@ fn ending(outcome: &str) -> Option<&'static str> {
 }
 
 /// Writes the metrics of a request behind its last line.
-pub(super) struct Metrics(&'static Collector);
+pub(super) struct Metrics {
+    service: String,
+}
 
 impl Metrics {
     /// `None` where the environment names no service.
     pub(super) fn from_env() -> Option<Self> {
         let service = env::var(SERVICE).ok().filter(|service| !service.is_empty())?;
-        Self::new(Builder::new().with_dimension("Service", service))
-    }
-
-    /// `None` where there is one already: it is for the whole process.
-    fn new(builder: Builder) -> Option<Self> {
-        let collector = builder.cloudwatch_namespace(NAMESPACE).init().ok()?;
-        for count in ["Logins", "Authorizations", "RefusedAuthorizations", "Refreshes"] {
-            metrics::describe_counter!(count, Unit::Count, "");
-        }
-        for latency in ["LoginLatency", "AuthorizationLatency", "RefreshLatency"] {
-            metrics::describe_histogram!(latency, Unit::Milliseconds, "");
-        }
-        Some(Self(collector))
+        Some(Self { service })
     }
 
     /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that the
     /// request took.
     pub(super) fn write(&self, line: &Fields, text: &mut Vec<u8>) -> io::Result<()> {
-        let Some(milliseconds) = line.get(MILLISECONDS).and_then(Value::as_f64) else { return Ok(()) };
-        let Some(answered) = Answered::of(line) else { return Ok(()) };
-        let (count, latency, outcome) = match answered {
-            Answered::Login { outcome } => ("Logins", "LoginLatency", outcome),
-            Answered::Refresh { outcome } => ("Refreshes", "RefreshLatency", outcome),
-            Answered::Authorization { outcome, reason } => {
-                if let Some(reason) = reason {
-                    metrics::counter!("RefusedAuthorizations", "Reason" => reason).increment(1);
-                }
-                ("Authorizations", "AuthorizationLatency", outcome)
-            }
+        let Some(document) = self.document(line, clock::now_milliseconds()) else { return Ok(()) };
+        serde_json::to_writer(&mut *text, &document)?;
+        text.push(b'\n');
+        Ok(())
+    }
+
+    fn document(&self, line: &Fields, now_milliseconds: u64) -> Option<Value> {
+        let milliseconds = line.get(MILLISECONDS)?.as_u64()?;
+        let answered = Answered::of(line)?;
+        // Lambda's own metrics have the time of the invocation. An alarm compares them, so these have it too, as well as it is known.
+        let mut document = Document::new(&self.service, now_milliseconds.saturating_sub(milliseconds));
+        let mut count = |count, latency, outcome: &'static str| {
+            let metrics = [(latency, "Milliseconds", milliseconds), (count, "Count", 1)];
+            document.add(Some(("Outcome", outcome)), &metrics);
         };
-        metrics::counter!(count, "Outcome" => outcome).increment(1);
-        metrics::histogram!(latency, "Outcome" => outcome).record(milliseconds);
-        self.0.flush(text)
+        match answered {
+            Answered::Login { outcome } => {
+                count("Logins", "LoginLatency", outcome);
+                if outcome != "failed" {
+                    document.add(None, &[("LoginFailures", "Count", u64::from(outcome != "succeeded"))]);
+                }
+            }
+            Answered::Refresh { outcome } => count("Refreshes", "RefreshLatency", outcome),
+            Answered::Authorization { outcome, reason, is_unauthorized_error } => {
+                count("Authorizations", "AuthorizationLatency", outcome);
+                document.add(None, &[("UnauthorizedErrors", "Count", is_unauthorized_error.into())]);
+                if let Some(reason) = reason {
+                    document.add(Some(("Reason", reason)), &[("RefusedAuthorizations", "Count", 1)]);
+                }
+            }
+        }
+        Some(document.finish())
+    }
+}
+
+/// A document of the embedded metric format.
+struct Document {
+    timestamp: u64,
+    directives: Vec<Value>,
+    /// What the directives name: dimensions and metrics.
+    members: Map<String, Value>,
+}
+
+impl Document {
+    fn new(service: &str, timestamp: u64) -> Self {
+        Self { timestamp, directives: Vec::new(), members: Map::from_iter([("Service".to_owned(), service.into())]) }
+    }
+
+    /// Adds metrics, name, unit and value, with the dimension `Service` and another one.
+    fn add(&mut self, dimension: Option<(&str, &str)>, metrics: &[(&str, &str, u64)]) {
+        let mut dimensions = vec!["Service"];
+        if let Some((name, value)) = dimension {
+            dimensions.push(name);
+            self.members.insert(name.to_owned(), value.into());
+        }
+        let named: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+        self.directives.push(json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": named }));
+        self.members.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), (*value).into())));
+    }
+
+    fn finish(self) -> Value {
+        let mut document = json!({ "_aws": { "Timestamp": self.timestamp, "CloudWatchMetrics": self.directives } });
+        if let Value::Object(members) = &mut document {
+            members.extend(self.members);
+        }
+        document
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn line(event: &str, outcome: &str, reason: Option<&str>) -> Fields {
         let mut line = Fields::default();
@@ -126,6 +173,10 @@ mod tests {
             line.set("reason", reason.into());
         }
         line
+    }
+
+    fn authorization(outcome: &'static str, reason: Option<&'static str>) -> Answered<'static> {
+        Answered::Authorization { outcome, reason, is_unauthorized_error: false }
     }
 
     #[test]
@@ -138,66 +189,114 @@ mod tests {
             ("refresh", "succeeded", None, Some(Answered::Refresh { outcome: "succeeded" })),
             ("refresh", "refused", Some("session_ended"), Some(Answered::Refresh { outcome: "refused" })),
             ("refresh", "refused", Some("refresh_token_reused"), Some(Answered::Refresh { outcome: "reused" })),
-            ("authorize", "allowed", None, Some(Answered::Authorization { outcome: "allowed", reason: None })),
-            ("authorize", "failed", Some("x"), Some(Answered::Authorization { outcome: "failed", reason: None })),
+            ("authorize", "allowed", None, Some(authorization("allowed", None))),
+            ("authorize", "failed", Some("x"), Some(authorization("failed", None))),
+            ("authorize", "refused", Some("expired"), Some(authorization("refused", Some("expired")))),
             ("change_password", "succeeded", None, None),
             ("protected", "succeeded", None, None),
             ("login", "of a kind that nobody knows", None, None),
         ] {
             assert_eq!(Answered::of(&line(event, outcome, reason)), expected, "{event} {outcome} {reason:?}");
         }
-        let expected = Answered::Authorization { outcome: "refused", reason: Some("expired".to_owned()) };
-        assert_eq!(Answered::of(&line("authorize", "refused", Some("expired"))), Some(expected));
+        let mut line = line("authorize", "refused", Some("expired"));
+        line.set("unauthorized_error", true.into());
+        let expected =
+            Answered::Authorization { outcome: "refused", reason: Some("expired"), is_unauthorized_error: true };
+        assert_eq!(Answered::of(&line), Some(expected));
     }
 
-    /// There is one recorder in a process, so this is one test.
+    /// The document for a line that is written 7 ms after the event came.
+    fn document(mut line: Fields) -> Value {
+        line.set("milliseconds", 7.into());
+        Metrics { service: "latchkey-test".to_owned() }.document(&line, 1_800_000_000_007).unwrap()
+    }
+
+    /// The names of metrics in each directive, by its dimensions.
+    fn directives(document: &Value) -> Vec<(String, Vec<&str>)> {
+        let directives = document["_aws"]["CloudWatchMetrics"].as_array().unwrap().iter();
+        let directive = |directive: &'_ Value| directive["Dimensions"].to_string();
+        directives
+            .map(|of| {
+                let names = of["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap());
+                (directive(of), names.collect())
+            })
+            .collect()
+    }
+
     #[test]
     fn metrics_are_written_in_the_embedded_metric_format() {
-        let builder = Builder::new().with_dimension("Service", "latchkey-test").with_timestamp(1_800_000_000_000);
-        let metrics = Metrics::new(builder).unwrap();
-        let written = |event, outcome, reason| {
-            let mut line = line(event, outcome, reason);
-            let mut text = Vec::new();
-            metrics.write(&line, &mut text).unwrap();
-            assert!(text.is_empty(), "only a request's last line has its time");
-            line.set("milliseconds", 7.into());
-            metrics.write(&line, &mut text).unwrap();
-            let lines = std::str::from_utf8(&text).unwrap().lines();
-            lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
-        };
-        let document = |dimension: &str, of: &str, values: &[(&str, &str, Value)]| {
-            let named: Vec<_> = values.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
-            let mut document = json!({
-                "_aws": {
-                    "Timestamp": 1_800_000_000_000_u64,
-                    "CloudWatchMetrics": [{
+        let mut written = line("login", "refused", Some("wrong_password"));
+        let metrics = Metrics { service: "latchkey-test".to_owned() };
+        let mut text = Vec::new();
+        metrics.write(&written, &mut text).unwrap();
+        assert!(text.is_empty(), "only a request's last line has its time");
+        written.set("milliseconds", 7.into());
+        metrics.write(&written, &mut text).unwrap();
+        assert_eq!(text.iter().position(|byte| *byte == b'\n'), Some(text.len() - 1), "one line");
+        let read: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(read["LoginLatency"], 7);
+
+        let latency = json!({ "Name": "LoginLatency", "Unit": "Milliseconds" });
+        let count = |name: &str| json!({ "Name": name, "Unit": "Count" });
+        let expected = json!({
+            "_aws": {
+                // When the event came.
+                "Timestamp": 1_800_000_000_000_u64,
+                "CloudWatchMetrics": [
+                    {
                         "Namespace": "Latchkey",
-                        "Dimensions": [["Service", dimension]],
-                        "Metrics": named,
-                    }],
-                },
-                "Service": "latchkey-test",
-            });
-            document[dimension] = of.into();
-            for (name, _, value) in values {
-                document[name] = value.clone();
+                        "Dimensions": [["Service", "Outcome"]],
+                        "Metrics": [latency, count("Logins")],
+                    },
+                    { "Namespace": "Latchkey", "Dimensions": [["Service"]], "Metrics": [count("LoginFailures")] },
+                ],
+            },
+            "Service": "latchkey-test",
+            "Outcome": "refused",
+            "LoginLatency": 7,
+            "Logins": 1,
+            "LoginFailures": 1,
+        });
+        assert_eq!(document(line("login", "refused", Some("wrong_password"))), expected);
+        assert!(metrics.document(&line("protected", "succeeded", None), 0).is_none());
+    }
+
+    #[test]
+    fn every_login_that_was_decided_is_a_failure_or_none() {
+        for (outcome, reason, failures) in [
+            ("succeeded", None, json!(0)),
+            ("refused", Some("wrong_password"), json!(1)),
+            ("refused", Some("throttled"), json!(1)),
+            ("failed", Some("temporarily_unavailable"), Value::Null),
+        ] {
+            let document = document(line("login", outcome, reason));
+            assert_eq!(document["LoginFailures"], failures, "{document}");
+        }
+    }
+
+    #[test]
+    fn every_authorization_is_an_unauthorized_error_or_none() {
+        let outcome = |metrics: Vec<&'static str>| (r#"[["Service","Outcome"]]"#.to_owned(), metrics);
+        let authorization = || outcome(vec!["AuthorizationLatency", "Authorizations"]);
+        let error = || (r#"[["Service"]]"#.to_owned(), vec!["UnauthorizedErrors"]);
+        for (ending, reason) in [("allowed", None), ("failed", Some("store_failed"))] {
+            let document = document(line("authorize", ending, reason));
+            assert_eq!(directives(&document), [authorization(), error()]);
+            assert_eq!(document["UnauthorizedErrors"], 0);
+        }
+        for is_error in [false, true] {
+            let mut line = line("authorize", "refused", Some("expired"));
+            if is_error {
+                line.set("unauthorized_error", true.into());
             }
-            document
-        };
-        let both = |count, latency, outcome| {
-            document("Outcome", outcome, &[(latency, "Milliseconds", json!([7.0])), (count, "Count", json!(1))])
-        };
-        assert_eq!(written("login", "refused", None), [both("Logins", "LoginLatency", "refused")]);
-        // Nothing of an earlier request is written again.
-        assert_eq!(
-            written("refresh", "refused", Some("refresh_token_reused")),
-            [both("Refreshes", "RefreshLatency", "reused")]
-        );
-        let authorizations = |outcome| both("Authorizations", "AuthorizationLatency", outcome);
-        let reason = document("Reason", "expired", &[("RefusedAuthorizations", "Count", json!(1))]);
-        assert_eq!(written("authorize", "refused", Some("expired")), [authorizations("refused"), reason]);
-        assert_eq!(written("authorize", "allowed", None), [authorizations("allowed")]);
-        assert!(written("protected", "succeeded", None).is_empty());
-        assert!(Metrics::new(Builder::new()).is_none());
+            let document = document(line);
+            let by_reason = (r#"[["Service","Reason"]]"#.to_owned(), vec!["RefusedAuthorizations"]);
+            assert_eq!(directives(&document), [authorization(), error(), by_reason]);
+            assert_eq!(document["Reason"], "expired");
+            assert_eq!(document["UnauthorizedErrors"], u64::from(is_error));
+        }
+        let refresh = document(line("refresh", "refused", Some("refresh_token_reused")));
+        assert_eq!(directives(&refresh), [outcome(vec!["RefreshLatency", "Refreshes"])]);
+        assert_eq!(refresh["Outcome"], "reused");
     }
 }
