@@ -299,4 +299,28 @@ mod tests {
         assert_eq!(directives(&refresh), [outcome(vec!["RefreshLatency", "Refreshes"])]);
         assert_eq!(refresh["Outcome"], "reused");
     }
+    /// An expression has no value as long as one of its metrics never had one, so it must not ask for an outcome that may not
+    /// have occurred yet.
+    #[test]
+    fn expressions_of_alarms_go_by_metrics_that_every_request_has() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let template = std::fs::read_to_string(path).unwrap();
+        let mut expressions = 0;
+        for resource in template.split("\n\n").filter(|resource| resource.contains("Type: AWS::CloudWatch::Alarm")) {
+            if !resource.contains("Expression: ") {
+                continue;
+            }
+            expressions += 1;
+            for dimension in ["Name: Outcome", "Name: Reason"] {
+                assert!(!resource.contains(dimension), "{resource}");
+            }
+            for (_, metric) in
+                resource.match_indices("Namespace: Latchkey\n").map(|(at, of)| resource.split_at(at + of.len()))
+            {
+                let name = metric.trim_start().lines().next().unwrap();
+                assert!(["MetricName: LoginFailures", "MetricName: UnauthorizedErrors"].contains(&name), "{name}");
+            }
+        }
+        assert_eq!(expressions, 2);
+    }
 }
