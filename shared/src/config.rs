@@ -92,8 +92,8 @@ pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
 /// What is logged where nothing says it.
 pub const DEFAULT_LOG_LEVEL: Level = Level::INFO;
 
-/// The least level that is logged, from `LATCHKEY_LOG_LEVEL`; unset or empty, it is [`DEFAULT_LOG_LEVEL`]. It is not Lambda's own
-/// setting, at which the platform would drop metrics.
+/// The least level that is logged, from `LATCHKEY_LOG_LEVEL`; unset or empty, it is [`DEFAULT_LOG_LEVEL`]. It is not
+/// Lambda's own setting, at which the platform would drop metrics.
 ///
 /// # Errors
 /// It is none of the five.
@@ -232,8 +232,8 @@ pub fn signing_algorithm() -> Result<crate::keys::algorithm::SigningAlgorithm, C
     required(NAME, FORM)?.parse().map_err(|_| ConfigError::Invalid { name: NAME, form: FORM })
 }
 
-/// What the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names of purposes, separated by commas. Unset or empty, they are
-/// those that every stack needs.
+/// What the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names of purposes, separated by commas. Unset or empty,
+/// they are those that every stack needs.
 ///
 /// # Errors
 /// It names something that is no purpose.

@@ -18,9 +18,9 @@ use crate::retry;
 pub(crate) struct RotateKeys {
     pub(crate) table: SigningKeysTable,
     pub(crate) sealer: Sealer,
-    /// What the stack needs keys for. The environment says it, because the schedule's event has no properties; those of
-    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot be used
-    /// is no reason not to start: CloudFormation would wait for an answer without being told why.
+    /// What the stack needs keys for. The environment says it, because the schedule's event has no properties. Those of
+    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot be
+    /// used is no reason not to start: CloudFormation would wait for an answer without being told why.
     pub(crate) purposes: Result<Vec<KeyPurpose>, ConfigError>,
     pub(crate) algorithm: SigningAlgorithm,
     pub(crate) policy: RotationPolicy,

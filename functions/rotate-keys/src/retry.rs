@@ -1,7 +1,7 @@
 //! Tries again while a new role's permissions are not known everywhere.
 //!
-//! IAM is eventually consistent: for some seconds after CloudFormation made the role, services may refuse calls that it allows.
-//! A custom resource that fails by that rolls the whole stack back.
+//! IAM is eventually consistent: for some seconds after CloudFormation made the role, services may refuse calls that it
+//! allows. A custom resource that fails by that rolls the whole stack back.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::handler::MakeError;
 
-/// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the answer to
-/// CloudFormation.
+/// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the answer
+/// to CloudFormation.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The first pause; each further one is twice as long. Without jitter: a stack has one such caller.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,8 +53,8 @@ mod tests {
         RotationError::from(GenerationError::from(denied)).into()
     }
 
-    /// What CloudFormation is told when attempts fail so, one after the other, and the last of these for ever if `repeats`; how
-    /// many attempts there were, and how many seconds they took.
+    /// What CloudFormation is told when attempts fail so, one after the other, and the last of these for ever if
+    /// `repeats`; how many attempts there were, and how many seconds they took.
     async fn outcome(errors: Vec<fn() -> MakeError>, repeats: bool) -> (Outcome, usize, u64) {
         let (started, mut attempts) = (Instant::now(), 0);
         let result = while_denied(async || {
@@ -75,8 +75,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_denial_that_stays_is_the_reason_of_the_failure_after_40_seconds() {
-        let reason = "no key could be made: the new key could not be sealed: this role may not call kms:Encrypt with the key \
-                      the-key";
+        let reason = "no key could be made: the new key could not be sealed: \
+                      this role may not call kms:Encrypt with the key the-key";
         let expected = (Outcome::Failed(reason.to_owned()), 7, 40);
         assert_eq!(outcome(vec![denied_by_kms], true).await, expected);
     }

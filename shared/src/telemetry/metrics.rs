@@ -5,22 +5,22 @@
 //! metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so there are
 //! few: no user, no route, no address.
 //!
-//! | Metric                  | Dimensions       | Counts                                                               |
-//! |-------------------------|------------------|----------------------------------------------------------------------|
-//! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`                |
-//! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                                    |
-//! | `LoginFailures`         | Service          | 1 for `refused` and `throttled`, 0 for `succeeded`                   |
-//! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`                            |
-//! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                                    |
-//! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like               |
-//! | `UnauthorizedErrors`    | Service          | 1 for a refusal by the error `Unauthorized`, 0 for any other decision |
-//! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`                |
-//! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                                    |
+//! | Metric                  | Dimensions       | Counts                                                 |
+//! |-------------------------|------------------|--------------------------------------------------------|
+//! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`  |
+//! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                      |
+//! | `LoginFailures`         | Service          | 1 for `refused` and `throttled`, 0 for `succeeded`     |
+//! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`              |
+//! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                      |
+//! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like |
+//! | `UnauthorizedErrors`    | Service          | 1 for a refusal by an error, 0 otherwise               |
+//! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`  |
+//! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                      |
 //!
 //! A request's metrics are one document, because its size is paid for. Each set of dimensions is a directive in it.
 //!
-//! Metrics of zeros and ones are there for alarms: a metric of CloudWatch that never had a value cannot be filled with zeros, and
-//! an expression over it never has a value itself.
+//! Metrics of zeros and ones are there for alarms: a metric of CloudWatch that never had a value cannot be filled with
+//! zeros, and an expression over it never has a value itself.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -101,7 +101,8 @@ impl Metrics {
     fn document(&self, line: &Fields, now_milliseconds: u64) -> Option<Value> {
         let milliseconds = line.get(MILLISECONDS)?.as_u64()?;
         let answered = Answered::of(line)?;
-        // Lambda's own metrics have the time of the invocation. An alarm compares them, so these have it too, as well as it is known.
+        // Lambda's own metrics have the time of the invocation. An alarm compares them, so these have the nearest time
+        // that is known here.
         let mut document = Document::new(&self.service, now_milliseconds.saturating_sub(milliseconds));
         let mut count = |count, latency, outcome: &'static str| {
             let metrics = [(latency, "Milliseconds", milliseconds), (count, "Count", 1)];
@@ -299,8 +300,8 @@ mod tests {
         assert_eq!(directives(&refresh), [outcome(vec!["RefreshLatency", "Refreshes"])]);
         assert_eq!(refresh["Outcome"], "reused");
     }
-    /// An expression has no value as long as one of its metrics never had one, so it must not ask for an outcome that may not
-    /// have occurred yet.
+    /// An expression has no value as long as one of its metrics never had one, so it must not ask for an outcome that may
+    /// not have occurred yet.
     #[test]
     fn expressions_of_alarms_go_by_metrics_that_every_request_has() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");

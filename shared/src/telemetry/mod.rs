@@ -22,8 +22,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::config::{self, ConfigError};
 use line::Lines;
 
-/// Runs a function, with a log on standard output; `name` is that of its crate. It only ends by itself when it cannot start or
-/// Lambda is gone; the log says why, once.
+/// Runs a function, with a log on standard output; `name` is that of its crate. It only ends by itself when it cannot
+/// start or Lambda is gone; the log says why, once.
 pub async fn run(
     name: &'static str,
     function: impl AsyncFnOnce() -> Result<(), Box<dyn Error + Send + Sync>>,

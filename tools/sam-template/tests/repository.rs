@@ -103,7 +103,8 @@ fn an_environment_names_the_tables_and_the_kms_key_only_where_it_is_used() {
     assert!(!refused.to_string().contains("two words"));
 }
 
-/// CloudFormation asks for keys when the property changes; the function, which the schedule calls as well, reads the variable.
+/// CloudFormation asks for keys when the property changes; the function, which the schedule calls as well, reads the
+/// variable.
 #[test]
 fn the_purposes_of_keys_are_the_same_in_the_resource_and_in_the_environment() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml")).unwrap();
