@@ -182,6 +182,9 @@ fn anothers_session_is_not_found_and_lives_on() {
     let answer = client.delete(&format!("/sessions/{}", victim.sid()), &mallory);
     assert_eq!(answer.status_and_json(), error(404, "not_found", "You have no session with this id."));
     assert_eq!(client.get("/me", &victim.access).status, 200);
+    // An HTTP API decodes paths: this is one with a space.
+    let answer = client.delete("/sessions/a%20b", &mallory);
+    assert_eq!(answer.status_and_json(), error(404, "not_found", "You have no session with this id."));
     let listed = client.get("/sessions", &mallory).body;
     assert!(!listed.contains(&victim.sid()));
 }

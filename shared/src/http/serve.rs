@@ -18,8 +18,8 @@ use super::error::{ApiError, ErrorBody};
 use super::request;
 use crate::{event_loop, telemetry};
 
-/// Longest path and query, in bytes. API Gateway's limit for a request line with all headers is 10 240.
-const MAX_PATH_AND_QUERY_BYTES: usize = 10_240;
+/// Longest query, in bytes. API Gateway's limit for a request line with all headers is 10 240.
+const MAX_QUERY_BYTES: usize = 10_240;
 
 /// The event is not one that an HTTP API with payload format 2.0 sends. API Gateway answers the client with a 500.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,8 @@ pub enum EventError {
     /// Another event, or none. What it was is not repeated: it may hold a token.
     #[error("the event is not an HTTP API event of payload format 2.0")]
     NotHttpApi,
-    /// The path or the query can be none.
-    #[error("the event's path or query is not one of a URL")]
+    /// The query can be none.
+    #[error("the event's query is not one of a URL")]
     NotAUrl,
     /// The body says that it is base64, and is not.
     #[error("the event's body is not the base64 that it says it is")]
@@ -67,22 +67,20 @@ where
     .await
 }
 
-/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path and from headers
-/// that a client could have sent, and decodes the body, and panics where that cannot be done.
+/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path, the query and headers
+/// that a client could have sent, and decodes the body, and panics where that cannot be done. An HTTP API decodes the path, so that
+/// `/sessions/a%20b` arrives as what is no part of a URL.
 fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get()).map_err(|_| EventError::NotHttpApi)?;
-    let path = event.raw_path.as_deref().unwrap_or("/");
     let query = event.raw_query_string.as_deref().unwrap_or_default();
-    if !path.starts_with('/')
-        || path.len() + query.len() > MAX_PATH_AND_QUERY_BYTES
-        || PathAndQuery::try_from(format!("{path}?{query}")).is_err()
-    {
+    if query.len() > MAX_QUERY_BYTES || PathAndQuery::try_from(format!("/?{query}")).is_err() {
         return Err(EventError::NotAUrl);
     }
     if event.is_base64_encoded && STANDARD.decode(event.body.as_deref().unwrap_or_default()).is_err() {
         return Err(EventError::NotBase64);
     }
-    // Nothing here asks for the URL's scheme or host.
+    // Nothing here asks for the URL's scheme, host or path: the route says which path it is, and the parameters what is in it.
+    event.raw_path = Some("/".to_owned());
     event.headers.insert(HOST, HeaderValue::from_static("localhost"));
     event.headers.remove("x-forwarded-proto");
     Ok(event)
@@ -145,6 +143,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_api_gateway_decoded_is_read() {
+        for path in ["/sessions/a b", "/sessions/a?b#c", "/sessions/%", "/sessions/\u{fc}", "/ ", "", "me", ":99999999"] {
+            let event = read_json(&event(path, "everywhere=true", &json!({}))).unwrap();
+            let request: Request = LambdaRequest::ApiGatewayV2(event).into();
+            assert_eq!(request.uri().query(), Some("everywhere=true"), "{path}");
+        }
+    }
+
+    #[test]
     fn headers_that_are_no_url_do_not_panic() {
         for headers in [
             json!({ "host": "a b" }),
@@ -159,14 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_are_no_url_are_an_error_and_no_panic() {
-        for (path, query) in [("", ""), ("me", ""), (":99999999", ""), ("/ ", ""), ("/", "a b"), ("/", "\u{0}")] {
-            if let Ok(event) = read_json(&event(path, query, &json!({}))) {
-                let _: Request = LambdaRequest::ApiGatewayV2(event).into();
-                panic!("{path:?} {query:?} was read");
-            }
+    fn queries_that_are_none_of_a_url_are_an_error_and_no_panic() {
+        for query in ["a b", "\u{0}", &"a".repeat(MAX_QUERY_BYTES + 1)] {
+            assert!(matches!(read_json(&event("/", query, &json!({}))), Err(EventError::NotAUrl)), "{query:?}");
         }
-        assert!(read_json(&event(&"/a".repeat(6000), "", &json!({}))).is_err());
     }
 
     #[test]
