@@ -1,0 +1,371 @@
+"""Holds a deployment's template as AWS gets it: translated by SAM, resolved by CloudFormation's rules, read by API Gateway's.
+
+    hold.py [--update] [--defaults] TEMPLATE SAMCONFIG DESCRIPTION GOLDEN
+    hold.py --print TEMPLATE
+
+The template is translated for its default parameters, for each configuration of SAMCONFIG (samconfig.toml), and for each parameter
+at its ends. DESCRIPTION is the OpenAPI description of the API: it says which routes there are, and which are protected. GOLDEN
+keeps the body of the API at the default parameters; --update writes it anew. With --defaults no other parameters are tried. What is wrong is printed, one finding a line, and the
+exit code is 1. --print prints the translation for the default parameters, for a linter.
+"""
+
+import difflib
+import json
+import os
+import pathlib
+import re
+import sys
+import tomllib
+
+os.environ.update(MINISTACK_REGION="eu-west-1", MINISTACK_ACCOUNT_ID="123456789012")
+
+import body  # noqa: E402
+import yaml  # noqa: E402
+from ministack.services.cloudformation import engine  # noqa: E402
+from translate import Refused, read, translated  # noqa: E402
+
+STACK = "latchkey"
+ACCOUNT = "arn:aws:lambda:eu-west-1:123456789012"
+# Values at the ends of what a pattern allows, which no program can find.
+EXAMPLES = {
+    "Issuer": ["", "https://login.example.com/tenant"],
+    "Audience": ["a", "x" * 200],
+    "AllowedOrigins": ["", "*", "https://a.example,http://localhost:5173"],
+    "AllowedMethods": ["GET", "GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"],
+    "AllowedHeaders": ["authorization", "authorization,x-a,x-b"],
+    "AlarmEmail": ["", "on-call@example.com"],
+}
+# What goes with a value that the template's rules allow with it alone.
+COMPANIONS = {
+    ("SigningAlgorithm", "HS256"): {"Hs256": "accepted"},
+    ("ExecuteApiEndpoint", "disabled"): {"Issuer": "https://login.example.com"},
+}
+# What a browser on a page elsewhere must be able to read: an API says there when to come again, and why a token is refused.
+EXPOSED = {"retry-after", "www-authenticate"}
+# The variables that an HTTP API's access log may have.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
+LOG_VARIABLES = set(
+    """
+    accountId apiId authorizer.claims authorizer.error authorizer.principalId authorizer.property awsEndpointRequestId
+    awsEndpointRequestId2 customDomain.basePathMatched dataProcessed domainName domainPrefix error.message error.messageString
+    error.responseType extendedRequestId httpMethod identity.accountId identity.caller identity.cognitoAuthenticationProvider
+    identity.cognitoAuthenticationType identity.cognitoIdentityId identity.cognitoIdentityPoolId identity.principalOrgId
+    identity.sourceIp identity.clientCert.clientCertPem identity.clientCert.issuerDN identity.clientCert.serialNumber
+    identity.clientCert.subjectDN identity.clientCert.validity.notAfter identity.clientCert.validity.notBefore identity.user
+    identity.userAgent identity.userArn integration.error integration.integrationStatus integration.latency integration.requestId
+    integration.status integrationErrorMessage integrationLatency integrationStatus path protocol requestId requestTime
+    requestTimeEpoch responseLatency responseLength routeKey stage status
+    """.split()
+)
+
+
+class Attributes(dict):
+    """The attributes that a resource would have, each with a value that says where it is from."""
+
+    def __init__(self, logical_id, kind):
+        super().__init__()
+        self.logical_id, self.kind = logical_id, kind
+
+    def __contains__(self, name):
+        return True
+
+    def __getitem__(self, name):
+        if self.kind == "AWS::Lambda::Function" and name == "Arn":
+            return f"{ACCOUNT}:function:{self.logical_id}"
+        return f"arn:of:{self.logical_id}.{name}"
+
+
+class Deployment:
+    """A translation, and what CloudFormation makes of it for these parameters."""
+
+    def __init__(self, template, parameters):
+        given = [{"Key": name, "Value": value} for name, value in parameters.items()]
+        self.parameters = engine._resolve_parameters(template, given)
+        self.conditions = engine._evaluate_conditions(template, self.parameters)
+        engine._evaluate_rules(template, self.parameters, self.conditions)
+        self.template = template
+        self.resources = {
+            logical_id: resource
+            for logical_id, resource in template["Resources"].items()
+            if self.conditions.get(resource.get("Condition"), True)
+        }
+        self.made = {
+            logical_id: {"PhysicalResourceId": logical_id, "Attributes": Attributes(logical_id, resource["Type"])}
+            for logical_id, resource in self.resources.items()
+        }
+
+    def of(self, kind):
+        """The resources of a type with their properties resolved."""
+        return {name: self.resolved(it.get("Properties", {})) for name, it in self.resources.items() if it["Type"] == kind}
+
+    def resolved(self, value):
+        return engine._resolve_refs(
+            value, self.made, self.parameters, self.conditions, self.template.get("Mappings", {}), STACK, f"arn:of:{STACK}"
+        )
+
+    def value(self, parameter):
+        return self.parameters[parameter]["Value"]
+
+
+def variants(template, samconfig):
+    """Names of sets of parameters, and the sets."""
+    yield "the defaults", {}
+    for name, configuration in tomllib.loads(samconfig).items():
+        if isinstance(configuration, dict) and "deploy" in configuration:
+            overrides = configuration["deploy"]["parameters"].get("parameter_overrides", "")
+            yield f"{name} of samconfig.toml", dict(one.split("=", 1) for one in overrides.split())
+    for name, declared in template["Parameters"].items():
+        ends = declared.get("AllowedValues") or [declared[end] for end in ("MinValue", "MaxValue") if end in declared]
+        ends = ends or EXAMPLES.get(name)
+        if not ends:
+            raise Refused([f"Parameters.{name}: nothing says what its ends are; give it limits, or an example in hold.py"])
+        for end in ends:
+            yield f"{name}={end}", {name: str(end), **COMPANIONS.get((name, str(end)), {})}
+
+
+def held(deployment, described):
+    """What is wrong with a deployment."""
+    apis = deployment.of("AWS::ApiGatewayV2::Api")
+    for api, properties in apis.items():
+        try:
+            read_body = body.read(properties.get("Body"))
+        except body.Unreadable as error:
+            yield f"{api}: {error}"
+            continue
+        yield from routes(deployment, api, read_body, described)
+        yield from authorizers(deployment, api, read_body)
+        yield from cors(deployment, read_body.cors)
+        disabled = deployment.value("ExecuteApiEndpoint") == "disabled"
+        if read_body.disable_execute_api_endpoint != disabled:
+            yield f"{api}: disableExecuteApiEndpoint is {read_body.disable_execute_api_endpoint}"
+        yield from stages(deployment, api, read_body)
+    if len(apis) != 1:
+        yield f"there are {len(apis)} HTTP APIs"
+    yield from functions(deployment)
+    yield from schedules(deployment)
+    yield from tables(deployment)
+
+
+def routes(deployment, api, read_body, described):
+    found = {route.key: route for route in read_body.routes}
+    for key in described.keys() - found.keys():
+        yield f"{key} is described and has no route"
+    for key in found.keys() - described.keys():
+        yield f"{key} has a route and is not described"
+    for key in found.keys() & described.keys():
+        guard = found[key].authorizer
+        if described[key] and guard is None:
+            yield f"{key} is described as protected, and anybody may call it"
+        if not described[key] and guard is not None:
+            yield f"{key} is described as public, and has the authorizer {guard}"
+    for key, route in found.items():
+        if route.payload_format_version != "2.0":
+            yield f"{key} has the payload format {route.payload_format_version}"
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html: a permission for the
+        # route's stage, method and path, in which a variable is a `*`.
+        source = f"{api}/*/{route.method}{re.sub(r'{[^}]*}', '*', route.path)}"
+        if not may_be_called(deployment, route.uri, "apigateway.amazonaws.com", source):
+            yield f"{key}: API Gateway has no permission to call {function_of(route.uri)}"
+
+
+def authorizers(deployment, api, read_body):
+    wanted = int(deployment.value("AuthorizerCacheSeconds"))
+    for name, authorizer in read_body.authorizers.items():
+        if authorizer.ttl_seconds != wanted:
+            yield f"{name}: a verdict is kept for {authorizer.ttl_seconds} s, and AuthorizerCacheSeconds is {wanted}"
+        if authorizer.payload_format_version != "2.0" or not authorizer.simple_responses:
+            yield f"{name} does not take the answers that the authorizer gives: payload format 2.0 with simple responses"
+        if authorizer.identity_source != ["$request.header.Authorization"]:
+            yield f"{name} has the identity sources {authorizer.identity_source}"
+        if not may_be_called(deployment, authorizer.uri, "apigateway.amazonaws.com", f"{api}/authorizers/*"):
+            yield f"{name}: API Gateway has no permission to call {function_of(authorizer.uri)}"
+
+
+def function_of(uri):
+    """The logical id in the address of a function's invocations."""
+    found = re.fullmatch(rf"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/{ACCOUNT}:function:(\w+)/invocations", uri)
+    return found[1] if found else f"the unknown address {uri}"
+
+
+def may_be_called(deployment, uri, principal, source):
+    source = f"arn:aws:execute-api:eu-west-1:123456789012:{source}"
+    return any(
+        permission.get("Action") == "lambda:InvokeFunction"
+        and permission.get("Principal") == principal
+        and permission.get("FunctionName", "").rsplit(":", 1)[-1] == function_of(uri)
+        and permission.get("SourceArn") == source
+        for permission in deployment.of("AWS::Lambda::Permission").values()
+    )
+
+
+def cors(deployment, found):
+    origins, methods, headers = (deployment.value(name) for name in ("AllowedOrigins", "AllowedMethods", "AllowedHeaders"))
+    if not origins:
+        if found:
+            yield "CORS is configured, and AllowedOrigins is empty"
+        return
+    if not found:
+        yield "CORS is not configured, and AllowedOrigins is not empty"
+        return
+    for member, wanted in (("allowOrigins", origins), ("allowMethods", methods), ("allowHeaders", headers)):
+        if found.get(member) != wanted.split(","):
+            yield f"CORS: {member} is {found.get(member)}, and its parameter says {wanted}"
+    if not EXPOSED <= set(found.get("exposeHeaders", [])):
+        yield f"CORS: exposeHeaders is {found.get('exposeHeaders')}, without all of {', '.join(sorted(EXPOSED))}"
+    # "You can't use credentials with a wildcard" origin: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    if found.get("allowCredentials") and "*" in found.get("allowOrigins", []):
+        yield "CORS: credentials are allowed to every page"
+
+
+def stages(deployment, api, read_body):
+    found = [stage for stage in deployment.of("AWS::ApiGatewayV2::Stage").values() if stage.get("ApiId") == api]
+    if [stage.get("StageName") for stage in found] != ["$default"]:
+        yield f"{api} has the stages {[stage.get('StageName') for stage in found]}"
+    keys = {route.key for route in read_body.routes}
+    for stage in found:
+        if stage.get("AutoDeploy") is not True:
+            yield "the stage is not deployed with the API"
+        for name, settings, rate in [
+            ("the stage", stage.get("DefaultRouteSettings", {}), "RequestsPerSecond"),
+            *((key, settings, "LoginsPerSecond") for key, settings in stage.get("RouteSettings", {}).items()),
+        ]:
+            if name != "the stage" and name not in keys:
+                yield f"the stage has settings for {name}, which is no route: API Gateway refuses the stage"
+            for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+                if str(settings.get(limit)) != deployment.value(rate):
+                    yield f"{name}: {limit} is {settings.get(limit)}, and {rate} is {deployment.value(rate)}"
+            if settings.get("DetailedMetricsEnabled"):
+                yield f"{name}: DetailedMetricsEnabled costs a metric for each route"
+        log = stage.get("AccessLogSettings", {})
+        yield from access_log(deployment, log.get("DestinationArn", ""), log.get("Format", ""))
+
+
+def access_log(deployment, destination, log_format):
+    groups = {f"arn:of:{name}.Arn": group for name, group in deployment.of("AWS::Logs::LogGroup").items()}
+    if destination not in groups:
+        yield "the access log goes to no log group of the stack"
+    # "... use the prefix /aws/vendedlogs/": https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-and-resource-policy.html
+    elif not groups[destination].get("LogGroupName", "").startswith("/aws/vendedlogs/"):
+        yield f"the access log's group {groups[destination].get('LogGroupName')} is not below /aws/vendedlogs/"
+    for variable in re.findall(r"\$context\.([\w.]*\w)", log_format):
+        if variable not in LOG_VARIABLES:
+            yield f"the access log has $context.{variable}, which HTTP APIs do not document: API Gateway may refuse the stage"
+    try:
+        json.loads(re.sub(r"\$context\.[\w.]*\w", "0", log_format))
+    except ValueError:
+        yield "a line of the access log is not JSON"
+
+
+def functions(deployment):
+    roles, groups = {}, {}
+    for name, function in deployment.of("AWS::Lambda::Function").items():
+        for kind, value, taken in (("role", function.get("Role"), roles), ("log group", function.get("LoggingConfig", {}).get("LogGroup"), groups)):
+            if not value:
+                yield f"{name} has no {kind} of its own"
+            elif value in taken:
+                yield f"{name} has the {kind} of {taken[value]}"
+            taken[value] = name
+        # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html: lines without a level are taken for INFO,
+        # and metrics are such lines.
+        level = function.get("LoggingConfig", {}).get("ApplicationLogLevel")
+        if level != "TRACE":
+            yield f"{name}: ApplicationLogLevel is {level}, and the platform drops the lines of metrics above INFO"
+        for variable, value in function.get("Environment", {}).get("Variables", {}).items():
+            if not isinstance(value, str):
+                yield f"{name}: the variable {variable} is {json.dumps(value)}, and no text"
+
+
+def schedules(deployment):
+    permissions = deployment.of("AWS::Lambda::Permission").values()
+    for name, rule in deployment.of("AWS::Events::Rule").items():
+        for target in rule.get("Targets", []):
+            function = target["Arn"].rsplit(":", 1)[-1]
+            if not any(
+                permission.get("Principal") == "events.amazonaws.com"
+                and permission.get("FunctionName", "").rsplit(":", 1)[-1] == function
+                and permission.get("SourceArn") == f"arn:of:{name}.Arn"
+                for permission in permissions
+            ):
+                yield f"{name}: EventBridge has no permission to call {function}"
+
+
+def tables(deployment):
+    protected = deployment.value("DeletionProtection") == "enabled"
+    for name, table in deployment.of("AWS::DynamoDB::Table").items():
+        # Users stay. All else carries the time of its end, by this name.
+        ends = None if name == "UsersTable" else {"AttributeName": "expires_at", "Enabled": True}
+        for member, wanted in (
+            ("BillingMode", "PAY_PER_REQUEST"),
+            ("DeletionProtectionEnabled", protected),
+            ("PointInTimeRecoverySpecification", {"PointInTimeRecoveryEnabled": True}),
+            ("SSESpecification", {"SSEEnabled": True}),
+            ("TimeToLiveSpecification", ends),
+        ):
+            if table.get(member) != wanted:
+                yield f"{name}: {member} is {json.dumps(table.get(member))}, and should be {json.dumps(wanted)}"
+
+
+def described_routes(path):
+    """Which routes the description has, and whether each is protected."""
+    description = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
+    return {
+        f"{method.upper()} {route}": bool(operation.get("security", description.get("security")))
+        for route, operations in description["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
+def golden(template):
+    """The body as it is kept: as SAM makes it, so that what is resolved later is seen too."""
+    bodies = [it["Properties"]["Body"] for it in template["Resources"].values() if it["Type"] == "AWS::ApiGatewayV2::Api"]
+    return json.dumps(bodies, indent=2, sort_keys=True) + "\n"
+
+
+def findings(path, samconfig, description, golden_path, update, defaults):
+    template = read(path)
+    described = described_routes(description)
+    seen = {}
+    sets = list(variants(template, pathlib.Path(samconfig).read_text(encoding="utf-8")))
+    for name, parameters in sets[:1] if defaults else sets:
+        try:
+            translation = translated(template, parameters)
+            found = list(held(Deployment(translation, parameters), described))
+        except (Refused, ValueError) as error:
+            found = [str(error)]
+            translation = None
+        for finding in found:
+            seen.setdefault(finding, []).append(name)
+        if name == "the defaults" and translation:
+            yield from golden_findings(golden(translation), pathlib.Path(golden_path), update)
+    for finding, names in seen.items():
+        yield f"{finding} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
+
+
+def golden_findings(text, path, update):
+    if update:
+        path.write_text(text, encoding="utf-8")
+    kept = path.read_text(encoding="utf-8") if path.exists() else ""
+    if kept != text:
+        difference = difflib.unified_diff(kept.splitlines(), text.splitlines(), path.name, "as SAM makes it", lineterm="", n=2)
+        yield "\n".join([f"SAM makes another API than {path.name} keeps; if it is meant, `cargo xtask check --update`", *difference])
+
+
+def main(arguments):
+    if arguments[:1] == ["--print"] and len(arguments) == 2:
+        json.dump(translated(read(arguments[1]), {}), sys.stdout, indent=2)
+        return 0
+    options = {"--update", "--defaults"} & set(arguments)
+    files = [argument for argument in arguments if argument not in options]
+    if len(files) != 4:
+        sys.exit(__doc__)
+    try:
+        found = list(findings(*files, "--update" in options, "--defaults" in options))
+    except (Refused, OSError) as error:
+        found = [str(error)]
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
