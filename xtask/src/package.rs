@@ -5,8 +5,10 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -35,7 +37,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// Of `template.yaml`.
-    pub(crate) const DEPLOYED: Self = Self::Arm64;
+    pub const DEPLOYED: Self = Self::Arm64;
 
     /// Of this machine.
     #[must_use]
@@ -55,6 +57,12 @@ impl Architecture {
             Self::Arm64 => "arm64",
             Self::X86 => "x86_64",
         }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.directory())
     }
 }
 
@@ -84,7 +92,8 @@ pub enum PackageError {
 /// Most bytes of a function's archive: a little more than it has (docs/PERFORMANCE.md says what it is made of), so that growth is
 /// noticed. Without an AWS SDK a function is small; login and account carry the estimate of passwords with its dictionaries. The
 /// code of arm64 is smaller.
-fn budget_bytes(arch: Architecture, binary: &str) -> u64 {
+#[must_use]
+pub fn budget_bytes(arch: Architecture, binary: &str) -> u64 {
     let (small, authorizer, large, other) = match arch {
         Architecture::Arm64 => (950_000, 3_000_000, 4_900_000, 3_600_000),
         Architecture::X86 => (1_000_000, 3_300_000, 5_100_000, 3_900_000),
@@ -159,6 +168,18 @@ pub(crate) fn package(
     }
     progress::say(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
     Ok(Packages { directory, too_large })
+}
+
+/// Unpacks the archive of a function into a directory, and gives the bootstrap. Python, which is there, does it.
+pub(crate) fn unpack(archive: &Path, directory: &Path) -> Result<PathBuf, PackageError> {
+    let mut unzip = process::command("python3");
+    unzip.args(["-m", "zipfile", "-e"]).arg(archive).arg(directory);
+    process::run_logged("unzip", unzip, &workspace::local().join("logs/unzip.log"))?;
+    let bootstrap = directory.join("bootstrap");
+    // It does not keep who may do what.
+    fs::set_permissions(&bootstrap, fs::Permissions::from_mode(0o755))
+        .map_err(|error| PackageError::Archive(bootstrap.clone(), error))?;
+    Ok(bootstrap)
 }
 
 /// PATH with cargo-lambda's own directory: where it is a Python package, so is the Zig that it links with, and it asks the

@@ -1,12 +1,11 @@
 //! The Lambda Invoke API for bootstraps that are built already.
 
 mod pool;
-mod recorder;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,7 +25,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pool::Pool;
-use crate::recorder::Recorder;
 
 /// Runs bootstraps as Lambda does, and answers the Lambda Invoke API for them.
 ///
@@ -43,10 +41,6 @@ struct Arguments {
     /// How many processes a function may have at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
-    /// Write what functions ask of AWS into this file, one action a line. It goes by the endpoints in AWS_ENDPOINT_URL,
-    /// AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL_KMS.
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
 }
 
 /// It cannot serve.
@@ -56,10 +50,6 @@ enum HostError {
     Functions(PathBuf, #[source] io::Error),
     #[error("{0} is no list of functions")]
     Malformed(PathBuf, #[source] serde_json::Error),
-    #[error("{0} cannot be written")]
-    Record(PathBuf, #[source] io::Error),
-    #[error("a proxy for what is recorded cannot listen")]
-    Proxy(#[source] io::Error),
     #[error("cannot listen at {0}; choose another port with --port, or end what listens there")]
     Bind(SocketAddr, #[source] io::Error),
     #[error("cannot wait for signals")]
@@ -85,18 +75,7 @@ async fn main() -> ExitCode {
 async fn serve(arguments: Arguments) -> Result<(), HostError> {
     let file = arguments.functions;
     let text = fs::read_to_string(&file).map_err(|error| HostError::Functions(file.clone(), error))?;
-    let mut functions: Vec<Function> =
-        serde_json::from_str(&text).map_err(|error| HostError::Malformed(file, error))?;
-    if let Some(path) = arguments.record {
-        let recorder = Arc::new(Recorder::new(File::create(&path).map_err(|error| HostError::Record(path, error))?));
-        for function in &mut functions {
-            for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_KMS"] {
-                if let Some(endpoint) = function.variables.get_mut(name) {
-                    *endpoint = recorder.listen(&function.name, endpoint).await.map_err(HostError::Proxy)?;
-                }
-            }
-        }
-    }
+    let functions: Vec<Function> = serde_json::from_str(&text).map_err(|error| HostError::Malformed(file, error))?;
     let pools: BTreeMap<String, Pool> = functions
         .into_iter()
         .map(|function| (function.name.clone(), Pool::new(function, arguments.concurrency.into())))

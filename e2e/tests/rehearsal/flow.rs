@@ -1,0 +1,102 @@
+//! Everything that a session can meet, once: every call that a role allows is made on the way.
+
+use std::time::{Duration, Instant};
+
+use e2e::deployment::{Aws, Stack};
+use e2e::{Answer, Client, Tokens, unverified};
+use serde_json::{Value, json};
+
+pub(crate) const PASSWORD: &str = "violet kettle sings at noon";
+const NEW_PASSWORD: &str = "seven lanterns over the harbour";
+
+/// `POST /register` with the password of all users here.
+pub(crate) fn register(client: &Client, name: &str) -> Answer {
+    let body = json!({ "username": name, "password": PASSWORD }).to_string();
+    client.send("POST", "/register", &[("content-type", "application/json")], body)
+}
+
+/// Makes users, and does all that can be done with them.
+pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
+    let client = &aws.client();
+    aws.latchkey(stack, &["user", "add", "admin", "--role", "admin"], PASSWORD);
+
+    assert_eq!(register(client, "alice").status, 201);
+    assert_eq!(register(client, "alice").status, 409);
+    assert_eq!(client.login("alice", "wrong").status, 401);
+    assert_eq!(client.login("nobody", "wrong").status, 401);
+    let first = client.tokens(("alice", PASSWORD));
+    assert_eq!(client.get("/me", &first.access).json()["username"], "alice");
+    assert_eq!(client.get("/admin-only", &first.access).status, 403);
+    assert_eq!(client.get("/me", "no token").status, 403);
+
+    // Keys rotate; who has a token keeps it.
+    aws.latchkey(stack, &["keys", "rotate", "--now", "--purpose", "access-token"], "");
+    let second = Tokens::of(&client.refresh(&first.refresh));
+    assert_eq!(client.get("/me", &first.access).status, 200);
+    assert_eq!(client.get("/me", &second.access).status, 200);
+    let published = client.send("GET", "/.well-known/jwks.json", &[], "").json();
+    let kid = unverified(&first.access).0["kid"].clone();
+    assert!(published["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid), "{published}");
+    assert_eq!(client.send("GET", "/.well-known/oauth-authorization-server", &[], "").status, 200);
+
+    // A refresh token twice, after its successor was used: both are gone.
+    let third = Tokens::of(&client.refresh(&second.refresh));
+    assert_eq!(client.refresh(&first.refresh).status, 400);
+    assert_eq!(client.refresh(&third.refresh).status, 400);
+    assert_eq!(client.refresh("no token").status, 400);
+
+    // An hour later, counters of an address begin anew.
+    let _ = aws.python(&["-c", LAPSE, stack.output("LoginAttemptsTableName")]);
+    assert_eq!(client.login("nobody", "wrong").status, 401);
+    assert_eq!(register(client, "alice").status, 409);
+    assert_eq!(client.refresh("no token").status, 400);
+
+    // Sessions: listed, ended one by one, revoked, introspected.
+    let admin = client.access_token(("admin", PASSWORD));
+    let (one, other, revoked) =
+        (client.tokens(("alice", PASSWORD)), client.tokens(("alice", PASSWORD)), client.tokens(("alice", PASSWORD)));
+    assert_eq!(client.get("/sessions", &one.access).json()["sessions"].as_array().unwrap().len(), 3);
+    assert_eq!(client.delete(&format!("/sessions/{}", other.sid()), &one.access).status, 204);
+    assert_eq!(client.get("/me", &other.access).status, 403);
+    assert_eq!(client.post_form("/introspect", Some(&admin), &[("token", &revoked.refresh)]).json()["active"], true);
+    assert_eq!(client.post_form("/revoke", None, &[("token", &revoked.refresh)]).status, 200);
+    assert_eq!(client.post_form("/introspect", Some(&admin), &[("token", &revoked.refresh)]).json()["active"], false);
+    assert_eq!(client.post_form("/introspect", Some(&admin), &[("token", &one.access)]).json()["active"], true);
+    assert_eq!(client.post_form("/revoke", None, &[("token", &one.access)]).status, 200);
+
+    // A new password, a logout, a logout everywhere.
+    let token = client.access_token(("alice", PASSWORD));
+    let change = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
+    assert_eq!(client.post_json("/password", &token, &change).status, 200);
+    let token = client.access_token(("alice", NEW_PASSWORD));
+    assert_eq!(client.post("/logout", &token).status, 204);
+    assert_eq!(client.get("/me", &token).status, 403);
+    let (here, there) = (client.access_token(("alice", NEW_PASSWORD)), client.access_token(("alice", NEW_PASSWORD)));
+    assert_eq!(client.post("/logout?everywhere=true", &here).status, 204);
+    assert_eq!(client.get("/me", &there).status, 403);
+    assert_eq!(client.send("GET", "/", &[], "").status, 200);
+    assert_eq!(client.get("/protected-resource", &admin).status, 200);
+}
+
+/// Makes it a long time ago that counters were begun.
+const LAPSE: &str = "import boto3, sys; \
+    table = boto3.resource('dynamodb').Table(sys.argv[1]); \
+    [table.update_item(Key={'counter': it['counter']}, UpdateExpression='SET expires_at = :past', \
+    ExpressionAttributeValues={':past': 1}) for it in table.scan()['Items'] if 'expires_at' in it]";
+
+/// A day passes, and EventBridge asks for the keys that are due: there are none.
+pub(crate) fn the_schedule_fires(aws: &Aws) {
+    let begun = Instant::now();
+    let fired = |line: &Value| line["event"] == "rotate_keys" && line["outcome"] == "not_due";
+    loop {
+        let log = aws.log();
+        let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let count = lines.filter(fired).count();
+        if count > 0 {
+            println!("the schedule fired: {count} purposes were looked at and no key was due");
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(2), "the schedule does not fire");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}

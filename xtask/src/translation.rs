@@ -1,0 +1,80 @@
+//! The template as AWS gets it. `xtask/aws/hold.py` says what is held and how.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::install::{self, InstallError};
+use crate::process::{self, ProcessError, command};
+use crate::workspace;
+
+/// The translation cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslationError {
+    /// A tool.
+    #[error("a tool is missing")]
+    Install(#[from] InstallError),
+    /// It could not be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file.
+    #[error("{0} cannot be read or written")]
+    File(PathBuf, #[source] io::Error),
+}
+
+/// For which parameters a template is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The defaults.
+    Defaults,
+    /// The defaults, those of `samconfig.toml`, and each at its ends.
+    All,
+    /// The same, and the API's body is kept as it is now.
+    Update,
+}
+
+/// Translates a template, and gives what is wrong with what comes of it, a line each.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn findings(template: &Path, extent: Extent) -> Result<Vec<String>, TranslationError> {
+    let root = workspace::root();
+    let mut hold = python("hold.py")?;
+    hold.args(match extent {
+        Extent::Defaults => Some("--defaults"),
+        Extent::All => None,
+        Extent::Update => Some("--update"),
+    });
+    hold.arg(template);
+    hold.args(["samconfig.toml", "docs/openapi.yaml", "xtask/aws/api.json"].map(|file| root.join(file)));
+    let output = hold.output().map_err(|error| TranslationError::File(template.to_owned(), error))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut findings: Vec<String> = text.lines().map(str::to_owned).collect();
+    if !output.status.success() && findings.is_empty() {
+        findings.push(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(findings)
+}
+
+/// Lints the translation for the default parameters: since cfn-lint no longer translates, it does not see what SAM makes.
+///
+/// # Errors
+/// It cannot be translated, or the linter finds something.
+pub fn lint() -> Result<(), TranslationError> {
+    let directory = workspace::local().join("check");
+    let file = directory.join("translated.json");
+    fs::create_dir_all(&directory).map_err(|error| TranslationError::File(directory.clone(), error))?;
+    let mut print = python("hold.py")?;
+    print.arg("--print").arg(workspace::template());
+    process::run_logged("hold.py --print", print, &file)?;
+    let mut lint = command(install::cfn_lint()?);
+    lint.args(["--regions", "eu-west-1", "--"]).arg(&file).current_dir(workspace::root());
+    Ok(process::run("cfn-lint", lint)?)
+}
+
+fn python(script: &str) -> Result<std::process::Command, TranslationError> {
+    let mut python = command(install::aws_python()?);
+    // Nothing is to be left in the checkout.
+    python.env("PYTHONDONTWRITEBYTECODE", "1");
+    python.arg(workspace::root().join("xtask/aws").join(script)).current_dir(workspace::root());
+    Ok(python)
+}
