@@ -85,10 +85,13 @@ pub enum Rotated {
     MadeByAnother(KeyRecord),
 }
 
-/// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough.
+/// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough. For a key that is to sign at
+/// once only keys that sign already matter: whatever was published ahead does not stand in its way.
 #[must_use]
 pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: EpochSeconds) -> Next {
-    let last = records.iter().filter(|record| now < record.retires_at).max_by_key(|record| record.activates_at);
+    let is_at_once = policy.publish_ahead_seconds == 0;
+    let matters = |record: &&KeyRecord| record.is_active_at(now) || (!is_at_once && now < record.retires_at);
+    let last = records.iter().filter(matters).max_by_key(|record| record.activates_at);
     let Some(last) = last.filter(|_| records.iter().any(|record| record.is_active_at(now))) else { return Next::First };
     let is_wanted = last.alg == kind.algorithm().name();
     if is_wanted && now < last.activates_at.saturating_add(policy.rotate_after_seconds) {
@@ -202,6 +205,18 @@ mod tests {
         assert_eq!(at(&[record("ES256", 4000), record("RS256", 5000)], 5001), Next::Successor { activates_at: 5101 });
         // One that waits takes over first, so the successor comes after it.
         assert_eq!(at(&[record("ES256", 5000), record("RS256", 9000)], 5001), Next::Successor { activates_at: 9001 });
+    }
+
+    #[test]
+    fn a_key_that_is_to_sign_now_does_not_wait_for_one_that_is_published() {
+        let at_once = RotationPolicy { publish_ahead_seconds: 0, rotate_after_seconds: 0, ..POLICY };
+        let now = |records: &[KeyRecord]| next(records, KIND, at_once, 5001);
+        assert_eq!(now(&[record("ES256", 5000)]), Next::Successor { activates_at: 5001 });
+        for waits in ["ES256", "RS256"] {
+            assert_eq!(now(&[record("ES256", 5000), record(waits, 9000)]), Next::Successor { activates_at: 5001 });
+        }
+        // One that signs since this very second has to be followed.
+        assert_eq!(now(&[record("ES256", 5001), record("ES256", 9000)]), Next::Successor { activates_at: 5002 });
     }
 
     #[test]
