@@ -121,7 +121,17 @@ impl Aws {
     /// # Panics
     /// It fails.
     pub fn latchkey(&self, stack: &Stack, arguments: &[&str], input: &str) {
-        let output = run_latchkey(&workspace::binary("latchkey"), &self.command_environment(stack), arguments, input);
+        self.latchkey_with(stack, &[], arguments, input);
+    }
+
+    /// The same, with more variables.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn latchkey_with(&self, stack: &Stack, variables: &[(&str, &str)], arguments: &[&str], input: &str) {
+        let mut environment = self.command_environment(stack);
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let output = run_latchkey(&workspace::binary("latchkey"), &environment, arguments, input);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `sam build` makes what is deployed. `e2e/tests/rehearsal` deploys it by `sam deploy` in an emulator of AWS, and runs it there as
 //! it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with bootstraps of this
-//! machine's processor, which are faster, and with those of the release before.
+//! machine's processor, which `cargo xtask test` uses too, and with those of the release before.
 
 use std::fs;
 use std::io;
@@ -55,15 +55,13 @@ pub enum RehearseError {
 /// Something cannot be built, or does not hold.
 pub fn run(options: &Options) -> Result<(), RehearseError> {
     process::listen_to_signals()?;
-    let packages = package::package_all(Architecture::of_this_machine())?;
-    let step = progress::step("building latchkey");
-    let mut build = process::command("cargo");
-    build.args(["build", "--package", "latchkey"]).current_dir(workspace::root());
-    process::run("cargo build", build)?;
-    step.done();
     let builds = workspace::root().join("target/rehearsal");
-    here(&builds.join("here"), &packages.directory)?;
+    let step = progress::step("building the functions and latchkey");
+    here(&builds.join("here"))?;
+    step.done();
+    let step = progress::step("building the release before");
     before(&builds.join("before"))?;
+    step.done();
     if options.quick {
         progress::warn("SKIPPED, because of --quick: `sam build`, and what it makes");
         return rehearse(&builds, &["--skip", "sam_deploy_makes"]);
@@ -125,25 +123,20 @@ fn sam_build() -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// What `sam build` would make for this machine's processor: the template, and the bootstraps that were packaged.
-fn here(build: &Path, packages: &Path) -> Result<(), RehearseError> {
-    let template = read(&workspace::template())?;
-    lay_out(build, &template, |binary, directory| {
-        package::unpack(&packages.join(binary).join("bootstrap.zip"), directory)?;
-        Ok(())
-    })
+/// What `sam build` would make for this machine's processor, if it built for development.
+fn here(build: &Path) -> Result<(), RehearseError> {
+    let target = workspace::root().join("target");
+    let mut cargo = process::command("cargo");
+    cargo.args(["build", "--locked", "--package", "latchkey"]).args(packages()?).current_dir(workspace::root());
+    process::run("cargo build", cargo)?;
+    lay_out(build, &read(&workspace::template())?, &target.join("debug"))
 }
 
-/// The release before: its template, and its functions as Cargo builds them for development. What Cargo builds of dependencies is
-/// shared with this checkout.
+/// The release before. What Cargo builds of dependencies is shared with this checkout.
 fn before(build: &Path) -> Result<(), RehearseError> {
-    let step = progress::step("building the release before");
     let source = build.with_extension("source");
     let log = workspace::local().join("logs/release-before.log");
-    if source.exists() {
-        fs::remove_dir_all(&source).map_err(|error| RehearseError::File(source.clone(), error))?;
-    }
-    fs::create_dir_all(&source).map_err(|error| RehearseError::File(source.clone(), error))?;
+    empty(&source)?;
     let archive = build.with_extension("tar");
     let mut git = process::command("git");
     git.args(["archive", "--format=tar", "--output"]).arg(&archive).arg(RELEASE_BEFORE).current_dir(workspace::root());
@@ -156,22 +149,19 @@ fn before(build: &Path) -> Result<(), RehearseError> {
     cargo
         .args(["build", "--locked", "--target-dir"])
         .arg(&target)
+        .args(packages()?)
         .env("CARGO_BUILD_BUILD_DIR", workspace::root().join("target"))
-        .args(functions()?.iter().flat_map(|binary| ["--package".to_owned(), binary.clone()]))
         .current_dir(&source);
     process::run("cargo build", cargo)?;
     // SAM puts a list that it cannot read in place of the whole CORS configuration: as it was, this template makes no API.
     let template = read(&source.join("template.yaml"))?;
     let template = template.replace(r#"AllowOrigins: !Split [",", !Ref AllowedOrigins]"#, r#"AllowOrigins: ["*"]"#);
-    lay_out(build, &template, |binary, directory| {
-        let bootstrap = directory.join("bootstrap");
-        // A hundred megabytes of what a debugger needs would be uploaded.
-        let mut strip = process::command("strip");
-        strip.arg("-o").arg(&bootstrap).arg(target.join("debug").join(binary));
-        Ok(process::run_logged("strip", strip, &log)?)
-    })?;
-    step.done();
-    Ok(())
+    lay_out(build, &template, &target.join("debug"))
+}
+
+/// The packages of the template's functions, for Cargo.
+fn packages() -> Result<Vec<String>, sam_template::Error> {
+    Ok(functions()?.into_iter().flat_map(|binary| ["--package".to_owned(), binary]).collect())
 }
 
 /// The binaries of the template's functions.
@@ -181,25 +171,28 @@ fn functions() -> Result<Vec<String>, sam_template::Error> {
 }
 
 /// Writes a template whose code is beside it, and the code, into a directory of its own.
-fn lay_out(
-    build: &Path,
-    template: &str,
-    mut make: impl FnMut(&str, &Path) -> Result<(), RehearseError>,
-) -> Result<(), RehearseError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| RehearseError::File(path, error)
-    };
-    if build.exists() {
-        fs::remove_dir_all(build).map_err(failed(build))?;
-    }
+fn lay_out(build: &Path, template: &str, binaries: &Path) -> Result<(), RehearseError> {
+    empty(build)?;
     for binary in functions()? {
         let directory = build.join(&binary);
-        fs::create_dir_all(&directory).map_err(failed(&directory))?;
-        make(&binary, &directory)?;
+        empty(&directory)?;
+        // A hundred megabytes of what a debugger needs would be uploaded.
+        let mut strip = process::command("strip");
+        strip.arg("-o").arg(directory.join("bootstrap")).arg(binaries.join(&binary));
+        process::run_logged("strip", strip, &workspace::local().join("logs/strip.log"))?;
     }
     let file = build.join("template.yaml");
-    fs::write(&file, template.replace("CodeUri: functions/", "CodeUri: ./")).map_err(failed(&file))
+    fs::write(&file, template.replace("CodeUri: functions/", "CodeUri: ./"))
+        .map_err(|error| RehearseError::File(file, error))
+}
+
+/// Makes a directory, with nothing in it.
+fn empty(directory: &Path) -> Result<(), RehearseError> {
+    let failed = |error| RehearseError::File(directory.to_owned(), error);
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(failed)?;
+    }
+    fs::create_dir_all(directory).map_err(failed)
 }
 
 fn read(path: &Path) -> Result<String, RehearseError> {

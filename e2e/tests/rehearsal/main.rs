@@ -134,7 +134,7 @@ impl Held {
     }
 
     fn keys(client: &Client) -> BTreeSet<String> {
-        let published = aws_keys(client);
+        let published = published(client);
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -159,7 +159,7 @@ impl Held {
     }
 }
 
-fn aws_keys(client: &Client) -> Value {
+fn published(client: &Client) -> Value {
     client.send("GET", "/.well-known/jwks.json", &[], "").json()
 }
 
@@ -173,25 +173,26 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
     aws.latchkey(&stack, &["demo-users"], "");
     http_tests_pass(&aws, &stack);
 
-    // Another algorithm, by an update: new tokens have it, and older ones stay valid.
+    // Another algorithm, by an update: its key is published, and signs a day later or when an operator says so. Older tokens stay
+    // valid.
     let client = aws.client();
     let alice = client.tokens(e2e::ALICE);
     assert_eq!(unverified(&alice.access).0["alg"], "ES256");
     aws.deploy(&build("here"), "dev", &format!("{DEV} SigningAlgorithm=RS256"));
-    let issued = with_algorithm(&aws, &client, "RS256");
+    let issued = issued_with(&aws, &stack, "RS256");
     for tokens in [&alice, &issued] {
         assert_eq!(aws.until(200, || client.get("/me", &tokens.access)).json()["username"], "alice");
     }
     let algorithms: BTreeSet<_> =
-        aws_keys(&client)["keys"].as_array().unwrap().iter().map(|key| key["alg"].to_string()).collect();
+        published(&client)["keys"].as_array().unwrap().iter().map(|key| key["alg"].to_string()).collect();
     assert_eq!(algorithms, BTreeSet::from([r#""ES256""#.to_owned(), r#""RS256""#.to_owned()]));
 
     // With HS256 those who verify are given secrets, and rights to open them, that they have in no other deployment.
     aws.deploy(&build("here"), "dev", &format!("{DEV} SigningAlgorithm=HS256 Hs256=accepted"));
     let before = aws.calls().len();
-    let issued = with_algorithm(&aws, &client, "HS256");
+    let issued = issued_with(&aws, &stack, "HS256");
     aws.until(200, || client.get("/me", &issued.access));
-    assert_eq!(aws.until(200, || client.send("GET", "/.well-known/jwks.json", &[], "")).status, 200);
+    assert_eq!(client.send("GET", "/.well-known/jwks.json", &[], "").status, 200);
     let verifiers = |function: &str| ["AuthorizerFunction", "DiscoveryFunction"].contains(&function);
     let findings = roles::compared_with_calls(&aws, &aws.describe("latchkey-dev"), before, verifiers);
     assert!(findings.is_empty(), "{findings:#?}");
@@ -211,14 +212,17 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
     }
 }
 
-/// Tokens of alice, as soon as they are signed with this algorithm.
-fn with_algorithm(aws: &Aws, client: &Client, algorithm: &str) -> Tokens {
-    let begun = Instant::now();
+/// Has the operator make a key of an algorithm that signs now, and gives tokens of alice that are signed with it.
+fn issued_with(aws: &Aws, stack: &Stack, algorithm: &str) -> Tokens {
+    let rotate = ["keys", "rotate", "--now", "--purpose", "access-token"];
+    aws.latchkey_with(stack, &[("LATCHKEY_SIGNING_ALGORITHM", algorithm)], &rotate, "");
+    let (client, begun) = (aws.client(), Instant::now());
     loop {
         let tokens = Tokens::of(&aws.until(200, || client.login(e2e::ALICE.0, e2e::ALICE.1)));
         if unverified(&tokens.access).0["alg"] == algorithm {
             return tokens;
         }
+        // Functions read the keys again after a minute.
         assert!(begun.elapsed() < Duration::from_mins(2), "no token is signed with {algorithm}");
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_path_that_api_gateway_decoded_is_read() {
-        for path in ["/sessions/a b", "/sessions/a?b#c", "/sessions/%", "/sessions/\u{fc}", "/ ", "", "me", ":99999999"] {
+        for path in ["/sessions/a b", "/sessions/a?b#c", "/sessions/%", "/sessions/\u{fc}", "/ ", "", "me", ":99999999"]
+        {
             let event = read_json(&event(path, "everywhere=true", &json!({}))).unwrap();
             let request: Request = LambdaRequest::ApiGatewayV2(event).into();
             assert_eq!(request.uri().query(), Some("everywhere=true"), "{path}");
