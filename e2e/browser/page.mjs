@@ -434,6 +434,23 @@ describe("pages of other origins", () => {
     return text;
   };
 
+  test("a script elsewhere can read when to try again", async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(addresses["another port"]);
+    const tried = (api) => page.evaluate(async ([api, body]) => {
+      const answer = await fetch(`${api}/login`, { method: "POST", body });
+      return [answer.status, answer.headers.get("retry-after"), (await answer.json()).retry_after];
+    }, [api, JSON.stringify({ username: `guessed-${process.pid}`, password: "no" })]);
+    let answer = await tried(BASE_URL);
+    for (let attempts = 1; answer[0] === 401 && attempts < 20; attempts += 1) answer = await tried(BASE_URL);
+    const [status, header, member] = answer;
+    await context.close();
+    assert.equal(status, 429);
+    assert.ok(Number.isInteger(member) && member > 0, `${member}`);
+    assert.equal(header, `${member}`);
+  });
+
   for (const from of ["another port", "a file"]) {
     test(`a page from ${from} may call the API of a laptop`, async () => {
       assert.match(await said(addresses[from], BASE_URL), /^200 Hello, alice!/);
