@@ -17,7 +17,8 @@ def pages(client, operation, key, **arguments):
 
 def main(stack_name):
     cloudformation, dynamodb, iam, kms, functions, logs, events, cloudwatch, apis = map(
-        boto3.client, ("cloudformation", "dynamodb", "iam", "kms", "lambda", "logs", "events", "cloudwatch", "apigatewayv2")
+        boto3.client,
+        ("cloudformation", "dynamodb", "iam", "kms", "lambda", "logs", "events", "cloudwatch", "apigatewayv2"),
     )
     stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
     resources = pages(cloudformation, "list_stack_resources", "StackResourceSummaries", StackName=stack_name)
@@ -38,7 +39,10 @@ def main(stack_name):
 
     def role(name):
         described = iam.get_role(RoleName=name)["Role"]
-        policies = [iam.get_role_policy(RoleName=name, PolicyName=it) for it in pages(iam, "list_role_policies", "PolicyNames", RoleName=name)]
+        policies = [
+            iam.get_role_policy(RoleName=name, PolicyName=it)
+            for it in pages(iam, "list_role_policies", "PolicyNames", RoleName=name)
+        ]
         attached = pages(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name)
         return {
             "name": name,
@@ -49,10 +53,7 @@ def main(stack_name):
         }
 
     def function(name):
-        return {
-            **functions.get_function_configuration(FunctionName=name),
-            "concurrency": functions.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions"),
-        }
+        return functions.get_function_configuration(FunctionName=name)
 
     def rule(name):
         return {**events.describe_rule(Name=name), "targets": events.list_targets_by_rule(Rule=name)["Targets"]}
@@ -64,7 +65,6 @@ def main(stack_name):
             **described,
             "routes": pages(apis, "get_routes", "Items", ApiId=api_id),
             "authorizers": pages(apis, "get_authorizers", "Items", ApiId=api_id),
-            "stages": pages(apis, "get_stages", "Items", ApiId=api_id),
         }
 
     told = {
@@ -75,9 +75,13 @@ def main(stack_name):
         "keys": of("AWS::KMS::Key", key),
         "roles": of("AWS::IAM::Role", role),
         "functions": of("AWS::Lambda::Function", function),
-        "log_groups": of("AWS::Logs::LogGroup", lambda name: logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]),
+        "log_groups": of(
+            "AWS::Logs::LogGroup", lambda name: logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+        ),
         "rules": of("AWS::Events::Rule", rule),
-        "alarms": of("AWS::CloudWatch::Alarm", lambda name: cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]),
+        "alarms": of(
+            "AWS::CloudWatch::Alarm", lambda name: cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+        ),
         "apis": of("AWS::ApiGatewayV2::Api", api),
     }
     json.dump(told, sys.stdout, default=str)

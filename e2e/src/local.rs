@@ -21,16 +21,6 @@ pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
 }
 
-/// Where the packages of the functions are, which `cargo xtask rehearse` says.
-///
-/// # Panics
-/// Nobody said.
-#[must_use]
-pub fn packages() -> PathBuf {
-    let packages = std::env::var_os("LATCHKEY_PACKAGES");
-    packages.expect("LATCHKEY_PACKAGES is not set: run `cargo xtask rehearse`").into()
-}
-
 /// Invokes a function, as `cargo lambda invoke` does: status and payload.
 ///
 /// # Panics

@@ -237,7 +237,7 @@ fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() 
             r#"{"version":"1.0"}"#,
             r#"{"Records":[]}"#,
             r#"{"requestContext":null}"#,
-            r#"{"requestContext":{"http":{"method":"GET"}},"rawPath":"no slash","headers":{"host":"a b"}}"#,
+            r#"{"requestContext":{"http":{"method":"GET"}},"rawPath":"no slash","rawQueryString":"a b"}"#,
         ] {
             let (status, problem) = invoke(function, event);
             let refused = status == 500 && problem["errorMessage"].is_string();

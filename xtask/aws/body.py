@@ -1,10 +1,11 @@
 """The OpenAPI body of an HTTP API, read as API Gateway documents it.
 
-Every object is closed and every member has its type: an extension that API Gateway would refuse, pass over or read as something
-else is an error here. The emulator makes an API of what is read, and `hold.py` holds it against the rest of the deployment.
-"""
+Every object is closed and every member has its type: an extension that API Gateway would refuse, pass over or read
+as something else is an error here. The emulator makes an API of what is read, and `hold.py` holds it against the
+rest of the deployment."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
 METHODS = {"delete", "get", "head", "options", "patch", "post", "put"}
@@ -29,21 +30,38 @@ AUTHORIZER = {
     "identitySource": "texts?",
 }
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-integration.html
-INTEGRATION = {"type": "text", "httpMethod": "text", "uri": "text", "payloadFormatVersion": "text", "timeoutInMillis": "number?"}
+INTEGRATION = {
+    "type": "text",
+    "httpMethod": "text",
+    "uri": "text",
+    "payloadFormatVersion": "text",
+    "timeoutInMillis": "number?",
+}
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-endpoint-configuration.html
 ENDPOINT = {"disableExecuteApiEndpoint": "boolean?"}
 # "CreateAuthorizer: authorizerResultTtlInSeconds ... If it is not set, the default is 300."
 DEFAULT_TTL_SECONDS = 300
 MAX_TTL_SECONDS = 3600
 
-FITS = {
-    "boolean": lambda value: isinstance(value, bool),
-    "list": lambda value: isinstance(value, list),
-    "number": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "object": lambda value: isinstance(value, dict),
-    "text": lambda value: isinstance(value, str),
-    "texts": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+# Kinds of members: what they are called, and whether a value is one. An empty list of texts says nothing, and is a
+# mistake.
+KINDS = {
+    "boolean": ("true or false", lambda value: isinstance(value, bool)),
+    "list": ("a list", lambda value: isinstance(value, list)),
+    "number": (
+        "a number of 0 or more",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    ),
+    "object": ("an object", lambda value: isinstance(value, dict)),
+    "text": ("text", lambda value: isinstance(value, str)),
+    "texts": (
+        "a list of texts",
+        lambda value: isinstance(value, list) and bool(value) and all(isinstance(one, str) and one for one in value),
+    ),
 }
+# A path: segments, of which a whole one can be a variable, and the last one the rest of the path.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+PATH = re.compile(r"/|(/([\w.~!$&'()*+,;=:@-]+|\{\w+\}))*(/([\w.~!$&'()*+,;=:@-]+|\{\w+\+?\}))")
 
 
 class Unreadable(ValueError):
@@ -94,8 +112,9 @@ def members(value, where, kinds):
         if name not in kinds:
             raise Unreadable(f"{where} has the member {name}, which API Gateway does not document")
     for name, kind in kinds.items():
-        if name in value and not FITS[kind.rstrip("?")](value[name]):
-            raise Unreadable(f"{where}: {name} is {json.dumps(value[name])}, and must be a {kind.rstrip('?')}")
+        called, fits = KINDS[kind.rstrip("?")]
+        if name in value and not fits(value[name]):
+            raise Unreadable(f"{where}: {name} is {json.dumps(value[name])}, and must be {called}")
         if name not in value and not kind.endswith("?"):
             raise Unreadable(f"{where} has no {name}")
     return value
@@ -103,13 +122,24 @@ def members(value, where, kinds):
 
 def read(document):
     """Reads a body whose intrinsics are resolved."""
-    kinds = {"openapi": "text", "info": "object", "tags": "list?", "paths": "object", "components": "object?", "servers": "list?"}
+    kinds = {
+        "openapi": "text",
+        "info": "object",
+        "tags": "list?",
+        "paths": "object",
+        "components": "object?",
+        "servers": "list?",
+    }
     document = members(document, "the body", {**kinds, "x-amazon-apigateway-cors": "object?"})
+    if not document["openapi"].startswith("3."):
+        raise Unreadable(f"the body is of OpenAPI {document['openapi']}; HTTP APIs are of version 3")
     body = Body()
     components = members(document.get("components", {}), "components", {"securitySchemes": "object?"})
     for name, scheme in components.get("securitySchemes", {}).items():
         body.authorizers[name] = authorizer(name, scheme)
     for path, operations in document["paths"].items():
+        if not PATH.fullmatch(path):
+            raise Unreadable(f"{path} is no path of a route")
         for method, operation in operations.items():
             if method not in METHODS and method != ANY:
                 raise Unreadable(f"{path}: {method} is no method")
@@ -128,8 +158,10 @@ def authorizer(name, scheme):
     where = f"the authorizer {name}"
     # SAM writes `Unused`: the identity sources stand in the extension.
     kinds = {"type": "text", "name": "text", "in": "text", "x-amazon-apigateway-authorizer": "object"}
-    extension = members(scheme, where, kinds)["x-amazon-apigateway-authorizer"]
-    extension = members(extension, where, AUTHORIZER)
+    scheme = members(scheme, where, kinds)
+    if (scheme["type"], scheme["in"]) != ("apiKey", "header"):
+        raise Unreadable(f"{where} is a scheme of the type {scheme['type']}, in {scheme['in']}")
+    extension = members(scheme["x-amazon-apigateway-authorizer"], where, AUTHORIZER)
     if extension["type"] != "request":
         raise Unreadable(f"{where} has the type {extension['type']}")
     ttl_seconds = extension.get("authorizerResultTtlInSeconds", DEFAULT_TTL_SECONDS)
@@ -146,17 +178,25 @@ def authorizer(name, scheme):
 
 def route(method, path, operation, authorizers):
     where = f"{method} {path}"
-    kinds = {"x-amazon-apigateway-integration": "object", "security": "list?", "responses": "object?", "parameters": "list?"}
+    kinds = {
+        "x-amazon-apigateway-integration": "object",
+        "security": "list?",
+        "responses": "object?",
+        "parameters": "list?",
+    }
     operation = members(operation, where, kinds)
     integration = members(operation["x-amazon-apigateway-integration"], where, INTEGRATION)
     if integration["type"] != "aws_proxy" or integration["httpMethod"] != "POST":
         raise Unreadable(f"{where}: a function is integrated by aws_proxy, with POST")
-    named = [name for requirement in operation.get("security", []) for name in requirement]
-    for name in named:
-        # NONE is SAM's word for a route that has no authorizer.
-        if name not in authorizers and name != "NONE":
-            raise Unreadable(f"{where} names the authorizer {name}, which is not there")
-    guards = [name for name in named if name != "NONE"]
-    if len(guards) > 1:
-        raise Unreadable(f"{where} has {len(guards)} authorizers")
-    return Route(method, path, integration["uri"], integration["payloadFormatVersion"], guards[0] if guards else None)
+    # The range that the extension documents.
+    if not 50 <= integration.get("timeoutInMillis", 30_000) <= 30_000:
+        raise Unreadable(f"{where}: timeoutInMillis must be 50 to 30000")
+    # With several, any one of them would do: OpenAPI reads alternatives. SAM writes exactly one, NONE where there is no
+    # authorizer.
+    named = [name for requirement in operation.get("security", [{"NONE": []}]) for name in requirement]
+    if len(named) != 1:
+        raise Unreadable(f"{where} has {len(named)} security requirements, and must have one")
+    if named[0] not in authorizers and named[0] != "NONE":
+        raise Unreadable(f"{where} names the authorizer {named[0]}, which is not there")
+    guard = None if named[0] == "NONE" else named[0]
+    return Route(method, path, integration["uri"], integration["payloadFormatVersion"], guard)

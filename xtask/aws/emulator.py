@@ -2,19 +2,21 @@
 
     emulator.py PORT API_PORT DIRECTORY
 
-ministack (https://pypi.org/project/ministack) runs CloudFormation, IAM, Lambda, API Gateway, DynamoDB, KMS and the rest in one
-process. It checks every signature, and evaluates roles and the policies of keys at every call. Functions are processes of this
-machine, started from the archives that were uploaded; those for another processor run under QEMU.
+ministack (https://pypi.org/project/ministack) runs CloudFormation, IAM, Lambda, API Gateway, DynamoDB, KMS and the
+rest in one process. It checks every signature, and evaluates roles and the policies of keys at every call. Functions
+are processes of this machine, started from the archives that were uploaded; those for another processor run under
+QEMU.
 
-PORT is AWS. At API_PORT stands the API that was deployed last: not every machine finds `API.execute-api.localhost`, its address at
-PORT.
+PORT is AWS. At API_PORT stands the API that was deployed last: not every machine finds `API.execute-api.localhost`,
+its address at PORT.
 
-Each addition stands beside the sentence of AWS's documentation that it stands for. What it cannot read fails the stack: nothing is
-passed over. DIRECTORY/calls.jsonl has every decision of IAM about a role, DIRECTORY/functions.log every line that a function writes.
+Each addition stands beside the sentence of AWS's documentation that it stands for. What it cannot read fails the
+stack: nothing is passed over. DIRECTORY/calls.jsonl has every decision of IAM about a role, DIRECTORY/functions.log
+every line that a function writes.
 
-Variables: DAY_SECONDS, how long a day of a schedule takes here (86400 if absent); IAM_DELAY_SECONDS, for how long what a new role
-allows is not yet known (0 if absent); ACCOUNT_CONCURRENCY, how many functions may run at once in the account (1000 if absent).
-"""
+Variables: DAY_SECONDS, how long a day of a schedule takes here (86400 if absent); IAM_DELAY_SECONDS, for how long
+what a new role allows is not yet known (0 if absent); ACCOUNT_CONCURRENCY, how many functions may run at once in the
+account (1000 if absent)."""
 
 import asyncio
 import contextvars
@@ -67,7 +69,7 @@ from hypercorn.config import Config  # noqa: E402
 from ministack import app  # noqa: E402
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # noqa: E402
 from ministack.core.responses import get_account_id  # noqa: E402
-from ministack.services import apigateway, dynamodb, eventbridge  # noqa: E402
+from ministack.services import apigateway, cloudwatch_logs, dynamodb, eventbridge  # noqa: E402
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners  # noqa: E402
 
 
@@ -88,7 +90,8 @@ CALLS, FUNCTIONS_LOG = Lines("calls.jsonl"), Lines("functions.log")
 
 # ---------------------------------------------------------------- SAM's transform knows the values of parameters
 # "To include the values of parameters, CloudFormation passes them to the transform" is how macros work
-# (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-macros-author.html: `templateParameterValues`).
+# (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-macros-author.html:
+# `templateParameterValues`).
 PARAMETERS = contextvars.ContextVar("parameters", default={})
 translate = sam.transform
 
@@ -111,7 +114,8 @@ for module in (changesets, handlers):
 
 
 # ---------------------------------------------------------------- An HTTP API is made of its OpenAPI body
-# "Body: The OpenAPI definition." (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-api.html)
+# "Body: The OpenAPI definition."
+# (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-api.html)
 IMPORTED = []
 
 
@@ -124,7 +128,7 @@ def answered(response, what):
 
 
 def import_body(api_id, document):
-    """Makes routes, integrations, authorizers and CORS of a body, as importing it does, in place of those that there were."""
+    """Makes routes, integrations, authorizers and CORS of a body, in place of those that there were."""
     read = body.read(document)
     IMPORTED.append(api_id)
     for store in (apigateway._routes, apigateway._integrations, apigateway._authorizers):
@@ -153,13 +157,17 @@ def import_body(api_id, document):
         }
         integration_id = answered(apigateway._create_integration(api_id, integration), route.key)["integrationId"]
         guard = {"authorizationType": "CUSTOM", "authorizerId": ids[route.authorizer]} if route.authorizer else {}
-        made = apigateway._create_route(api_id, {"routeKey": route.key, "target": f"integrations/{integration_id}", **guard})
+        made = apigateway._create_route(
+            api_id, {"routeKey": route.key, "target": f"integrations/{integration_id}", **guard}
+        )
         answered(made, route.key)
     # It has no operation that unsets a member.
     apigateway._delete_cors_configuration(api_id)
     if read.cors:
         answered(apigateway._update_api(api_id, {"corsConfiguration": read.cors}), "CORS")
-    answered(apigateway._update_api(api_id, {"disableExecuteApiEndpoint": read.disable_execute_api_endpoint}), "endpoint")
+    answered(
+        apigateway._update_api(api_id, {"disableExecuteApiEndpoint": read.disable_execute_api_endpoint}), "endpoint"
+    )
 
 
 def with_body(handler):
@@ -193,8 +201,8 @@ provisioners._RESOURCE_HANDLERS[API] = with_body(provisioners._RESOURCE_HANDLERS
 
 
 # ---------------------------------------------------------------- An alarm on an expression
-# "Metrics: An array that enables you to create an alarm based on the result of a metric math expression. Each item in the array
-# either retrieves a metric or performs a math expression."
+# "Metrics: An array that enables you to create an alarm based on the result of a metric math expression. Each item in
+# the array either retrieves a metric or performs a math expression."
 # (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-alarm.html)
 alarm_record = provisioners._cw_metric_alarm_record
 
@@ -203,18 +211,7 @@ def alarm_of(name, properties):
     metrics = properties.get("Metrics")
     if not metrics:
         return alarm_record(name, properties)
-    alone = [one for one in ("Namespace", "MetricName", "Dimensions", "Period", "Statistic", "ExtendedStatistic") if one in properties]
-    if alone:
-        raise Unreadable(f"an alarm with Metrics has no {alone[0]}")
-    returned = [metric for metric in metrics if metric.get("ReturnData", True)]
-    if len(returned) != 1 or "Expression" not in returned[0]:
-        raise Unreadable("an alarm with Metrics returns the data of exactly one expression")
-    known = {metric["Id"] for metric in metrics}
-    for metric in metrics:
-        # "The names of functions are in capitals, an Id begins with a small letter." (PutMetricAlarm, MetricDataQuery)
-        for word in re.findall(r"[a-z][A-Za-z0-9_]*", metric.get("Expression", "")):
-            if word not in known:
-                raise Unreadable(f"the expression of {metric['Id']} names {word}, which is no Id")
+    # What an expression may be and what it gives is held in alarms.py; nothing is computed here.
     record = alarm_record(name, {**properties, "Metrics": None, "Namespace": "-", "MetricName": "-"})
     return {**record, "Metrics": metrics}
 
@@ -249,10 +246,10 @@ for name in [name for name in dir(app) if name.startswith("_handle_cognito")]:
 
 
 # ---------------------------------------------------------------- Condition keys of KMS and DynamoDB
-# "kms:EncryptionContext:context-key: Use the kms:EncryptionContext:context-key condition key prefix to control access to a symmetric
-# encryption KMS key based on the encryption context in a request for a cryptographic operation."
-# (https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html)
-# "dynamodb:LeadingKeys: Represents the first key attribute of a table, in other words, the partition key."
+# "kms:EncryptionContext:context-key: Use the kms:EncryptionContext:context-key condition key prefix to control access
+# to a symmetric encryption KMS key based on the encryption context in a request for a cryptographic operation."
+# (https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html) "dynamodb:LeadingKeys: Represents the
+# first key attribute of a table, in other words, the partition key."
 # (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html)
 request_tags = iam_actions.request_tag_context
 
@@ -310,6 +307,42 @@ def partition_key(table, index=None):
 
 
 iam_actions.request_tag_context = request_context
+# "dynamodb:Attributes: Represents a list of the attribute names in a request, or the attributes that are returned from
+# a request." ministack takes those of a projection alone.
+named_attributes = iam_actions.dynamodb_service_context
+
+
+def attributes_context(request_body):
+    context = named_attributes(request_body)
+    try:
+        request = json.loads(request_body or b"{}")
+    except ValueError:
+        return context
+    names = request.get("ExpressionAttributeNames") or {}
+    words = [
+        word
+        for expression in ("KeyConditionExpression", "FilterExpression")
+        for word in re.findall(r"(?<![:\w])#?[A-Za-z_]\w*", request.get(expression) or "")
+        if word not in EXPRESSION_WORDS
+    ]
+    found = {names.get(word, word) for word in words} | set(context.get("dynamodb:Attributes", []))
+    return {**context, "dynamodb:Attributes": sorted(found)} if found else context
+
+
+EXPRESSION_WORDS = {
+    "AND",
+    "OR",
+    "NOT",
+    "BETWEEN",
+    "IN",
+    "begins_with",
+    "contains",
+    "size",
+    "attribute_exists",
+    "attribute_not_exists",
+    "attribute_type",
+}
+iam_actions.dynamodb_service_context = attributes_context
 
 
 # ---------------------------------------------------------------- Every decision is written down; and IAM may be late
@@ -339,8 +372,19 @@ def decided(access_key, action, service, region, resource_arn="*", service_conte
     is_known = time.monotonic() - MADE_AT.get(role, 0) >= IAM_DELAY_SECONDS
     if outcome is None and not is_known:
         outcome = iam_evaluator.EvalResult("ImplicitDeny", principal_arn=arn)
-    conditions = {name: value for name, value in (service_context or {}).items() if value and name.startswith(("dynamodb:", "kms:"))}
-    call = {"role": role, "action": action, "resource": resource_arn, "conditions": conditions, "allowed": outcome is None, "known": is_known}
+    conditions = {
+        name: value
+        for name, value in (service_context or {}).items()
+        if value and name.startswith(("dynamodb:", "kms:"))
+    }
+    call = {
+        "role": role,
+        "action": action,
+        "resource": resource_arn,
+        "conditions": conditions,
+        "allowed": outcome is None,
+        "known": is_known,
+    }
     CALLS.write(json.dumps(call, default=str))
     return outcome
 
@@ -351,8 +395,8 @@ provisioners._RESOURCE_HANDLERS[ROLE] = noted(provisioners._RESOURCE_HANDLERS[RO
 
 
 # ---------------------------------------------------------------- Reserved concurrency
-# "You can reserve up to the Unreserved account concurrency value, minus 100 for functions that don't have reserved concurrency."
-# (https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html)
+# "You can reserve up to the Unreserved account concurrency value, minus 100 for functions that don't have reserved
+# concurrency." (https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html)
 RESERVED = {}
 
 
@@ -362,8 +406,8 @@ def reserving(handler):
         others = sum(number for other, number in RESERVED.items() if other != name)
         if wanted and ACCOUNT_CONCURRENCY - others - wanted < 100:
             raise ValueError(
-                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
-                "minimum value of [100]."
+                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+                "below its minimum value of [100]."
             )
         return wanted
 
@@ -396,7 +440,10 @@ provisioners._RESOURCE_HANDLERS[FUNCTION] = reserving(provisioners._RESOURCE_HAN
 def protecting(handler):
     def delete(physical_id, properties):
         if (dynamodb._tables.get(physical_id) or {}).get("DeletionProtectionEnabled"):
-            raise ValueError(f"Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first: {physical_id}")
+            raise ValueError(
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection "
+                f"first: {physical_id}"
+            )
         return handler["delete"](physical_id, properties)
 
     return {**handler, "delete": delete}
@@ -404,6 +451,22 @@ def protecting(handler):
 
 TABLE = "AWS::DynamoDB::Table"
 provisioners._RESOURCE_HANDLERS[TABLE] = protecting(provisioners._RESOURCE_HANDLERS[TABLE])
+
+
+# ---------------------------------------------------------------- A name is taken
+# "ResourceAlreadyExistsException: The specified resource already exists." (CreateLogGroup)
+def taking(handler):
+    def create(logical_id, properties, stack_name):
+        name = properties.get("LogGroupName")
+        if name in cloudwatch_logs._log_groups:
+            raise ValueError(f"Resource of type 'AWS::Logs::LogGroup' with identifier '{name}' already exists.")
+        return handler["create"](logical_id, properties, stack_name)
+
+    return {**handler, "create": create}
+
+
+GROUP = "AWS::Logs::LogGroup"
+provisioners._RESOURCE_HANDLERS[GROUP] = taking(provisioners._RESOURCE_HANDLERS[GROUP])
 
 
 # ---------------------------------------------------------------- A day passes
@@ -420,7 +483,7 @@ if DAY_SECONDS != 86400:
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
 
 
-# ---------------------------------------------------------------- Bootstraps for another processor; what functions write
+# ---------------------------------------------------------------- Other processors; what functions write
 MACHINES = {62: "x86_64", 183: "aarch64"}
 popen = subprocess.Popen
 

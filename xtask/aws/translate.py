@@ -1,8 +1,7 @@
 """A SAM template as CloudFormation gets it, by AWS's own translator (`aws-sam-translator`).
 
-The template is read as the SAM CLI reads it, and its local code is replaced by an address in S3, as `sam deploy` does it before
-CloudFormation sees the template.
-"""
+The template is read as the SAM CLI reads it, and its local code is replaced by an address in S3, as `sam deploy`
+does it before CloudFormation sees the template."""
 
 import copy
 import logging
@@ -52,8 +51,13 @@ def read(path):
 
 
 def translated(template, parameters):
-    """The translation for these values of parameters."""
+    """The translation for these values of parameters. CloudFormation gives SAM each value as text, also of numbers."""
+    defaults = {
+        name: str(declared["Default"])
+        for name, declared in template.get("Parameters", {}).items()
+        if "Default" in declared
+    }
     try:
-        return transform(copy.deepcopy(template), dict(parameters), NoManagedPolicies())
+        return transform(copy.deepcopy(template), {**defaults, **parameters}, NoManagedPolicies())
     except InvalidDocumentException as error:
         raise Refused([cause.message for cause in error.causes]) from error

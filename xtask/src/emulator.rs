@@ -1,5 +1,5 @@
-//! AWS on this machine: ministack, with what `xtask/aws/emulator.py` adds to it. What is made there, KMS keys among it, is gone
-//! with the process.
+//! AWS on this machine: ministack, with what `xtask/aws/emulator.py` adds to it. What is made there, KMS keys among it,
+//! is gone with the process.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,7 +41,8 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it on free ports and waits until it answers. What it keeps is below `directory`; `variables` are those that
+    /// Starts it on free ports and waits until it answers. What it keeps is below `directory`; `variables` are those
+    /// that
     /// `xtask/aws/emulator.py` names.
     ///
     /// # Errors

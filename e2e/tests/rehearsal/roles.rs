@@ -1,5 +1,5 @@
-//! What functions asked of AWS, held against what their roles allow, both ways. IAM itself decided about every call; here it is
-//! seen that no call was refused, and that nothing is allowed that nobody asks for.
+//! What functions asked of AWS, held against what their roles allow, both ways. IAM itself decided about every call;
+//! here it is seen that no call was refused, and that nothing is allowed that nobody asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ fn list(value: &Value) -> Vec<String> {
     }
 }
 
-/// Whether the call names all that the statement's conditions ask about, and nothing else. IAM lets a call that names no
-/// attributes fulfil `ForAllValues`, which is why `Select` is asked for beside them.
+/// Whether the call names all that the statement's conditions ask about, and nothing else. IAM lets a call that names
+/// no attributes fulfil `ForAllValues`, which is why `Select` is asked for beside them.
 fn fulfils(call: &Value, statement: &Value) -> bool {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     operators.into_iter().all(|(operator, keys)| {
@@ -32,7 +32,8 @@ fn fulfils(call: &Value, statement: &Value) -> bool {
     })
 }
 
-/// What is refused, and what is allowed and never asked for, of the calls from the `since`th on, by the functions that are chosen.
+/// What is refused, and what is allowed and never asked for, of the calls from the `since`th on, by the functions that
+/// are chosen.
 pub(crate) fn compared_with_calls(
     aws: &Aws,
     stack: &Stack,

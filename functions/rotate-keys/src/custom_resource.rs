@@ -1,5 +1,5 @@
-//! The protocol of custom resources: CloudFormation sends a request and waits until an answer is put to the address in it.
-//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html>
+//! The protocol of custom resources: CloudFormation sends a request and waits until an answer is put to the address in
+//! it. <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html>
 
 use std::error::Error;
 use std::sync::Arc;

@@ -45,8 +45,8 @@ impl MakeError {
 }
 
 impl RotateKeys {
-    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened: a stack
-    /// would wait an hour for an answer that does not come. Every other event is taken as the schedule's.
+    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened:
+    /// a stack would wait an hour for an answer that does not come. Every other event is taken as the schedule's.
     pub(crate) async fn handle(&self, payload: &RawValue) -> Result<(), Diagnostic> {
         let Ok(request) = CloudFormationRequest::of(payload) else {
             tracing::error!(outcome = "failed", reason = "malformed_event");

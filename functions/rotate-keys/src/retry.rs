@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::handler::MakeError;
 
-/// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the answer
-/// to CloudFormation.
+/// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the
+/// answer to CloudFormation.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The first pause; each further one is twice as long. Without jitter: a stack has one such caller.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -253,7 +253,8 @@ impl ApiError {
             ErrorBody::Plain => json!({ "error": code, "message": message }),
             ErrorBody::OAuth => json!({ "error": code, "error_description": message, "message": message }),
         };
-        // A script of another origin cannot read the header (Fetch, CORS-safelisted response-header names).
+        // A script of another origin reads the header only where the API exposes it (Fetch, CORS-safelisted
+        // response-header names).
         if let Some(seconds) = retry_after_seconds {
             body["retry_after"] = seconds.into();
         }

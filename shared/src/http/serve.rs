@@ -41,8 +41,8 @@ impl From<EventError> for Diagnostic {
     }
 }
 
-/// Answers events until Lambda ends the environment. `event` names what the function does, in the log; a handler that does
-/// several things records another name in the span.
+/// Answers events until Lambda ends the environment. `event` names what the function does, in the log; a handler that
+/// does several things records another name in the span.
 ///
 /// # Errors
 /// The Runtime API does not answer.
@@ -67,8 +67,9 @@ where
     .await
 }
 
-/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path, the query and headers
-/// that a client could have sent, and decodes the body, and panics where that cannot be done. An HTTP API decodes the path, so that
+/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path, the query and
+/// headers that a client could have sent, and decodes the body, and panics where that cannot be done. An HTTP API
+/// decodes the path, so that
 /// `/sessions/a%20b` arrives as what is no part of a URL.
 fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get()).map_err(|_| EventError::NotHttpApi)?;
@@ -79,7 +80,8 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     if event.is_base64_encoded && STANDARD.decode(event.body.as_deref().unwrap_or_default()).is_err() {
         return Err(EventError::NotBase64);
     }
-    // Nothing here asks for the URL's scheme, host or path: the route says which path it is, and the parameters what is in it.
+    // Nothing here asks for the URL's scheme, host or path: the route says which path it is, and the parameters what is
+    // in it.
     event.raw_path = Some("/".to_owned());
     event.headers.insert(HOST, HeaderValue::from_static("localhost"));
     event.headers.remove("x-forwarded-proto");

@@ -1,11 +1,11 @@
 //! Rotation: which key is made next, and when it takes over.
 //!
-//! A rotation is one new item, so there is nothing in between that a crash could leave behind. The new key is published first
-//! and signs later: by then every verifier has read it. The old one keeps verifying until its last token has expired. Two
-//! rotations at once make two keys, of which all functions choose the same one.
+//! A rotation is one new item, so there is nothing in between that a crash could leave behind. The new key is published
+//! first and signs later: by then every verifier has read it. The old one keeps verifying until its last token has
+//! expired. Two rotations at once make two keys, of which all functions choose the same one.
 //!
-//! Only the very first key signs at once. There one writer wins, because nobody could have read a second one before its tokens
-//! are there.
+//! Only the very first key signs at once. There one writer wins, because nobody could have read a second one before its
+//! tokens are there.
 
 use super::generation::{GenerationError, generate};
 use super::sealing::{Sealer, SealingError};
@@ -85,8 +85,8 @@ pub enum Rotated {
     MadeByAnother(KeyRecord),
 }
 
-/// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough. For a key that is to sign at
-/// once only keys that sign already matter: whatever was published ahead does not stand in its way.
+/// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough. For a key that
+/// is to sign at once only keys that sign already matter: whatever was published ahead does not stand in its way.
 #[must_use]
 pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: EpochSeconds) -> Next {
     let is_at_once = policy.publish_ahead_seconds == 0;

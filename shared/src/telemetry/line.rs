@@ -1,8 +1,8 @@
 //! A line of the log: what an event says, and what is known of the request that it belongs to.
 //!
 //! `tracing-subscriber` has a layer for JSON. It keeps the fields of a span as text, which it reads and writes again for every
-//! field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an authorization's
-//! CPU time. Here fields stay values until the one line is written.
+//! field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an
+//! authorization's CPU time. Here fields stay values until the one line is written.
 
 use std::fmt;
 use std::io::{self, Write as _};

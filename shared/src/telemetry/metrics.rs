@@ -1,9 +1,9 @@
-//! Metrics, in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics by itself, so that
-//! no request waits for another service.
+//! Metrics, in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics by itself, so
+//! that no request waits for another service.
 //!
-//! They are made of what is logged when a request is answered. So there is one place that says how a request ended, and a
-//! metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so there are
-//! few: no user, no route, no address.
+//! They are made of what is logged when a request is answered. So there is one place that says how a request ended, and
+//! a metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so
+//! there are few: no user, no route, no address.
 //!
 //! | Metric                  | Dimensions       | Counts                                                 |
 //! |-------------------------|------------------|--------------------------------------------------------|
@@ -22,7 +22,8 @@
 //! Metrics of zeros and ones are there for alarms: a metric of CloudWatch that never had a value cannot be filled with
 //! zeros, and an expression over it never has a value itself.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//! Source:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::{env, io};
 
@@ -89,8 +90,8 @@ impl Metrics {
         Some(Self { service })
     }
 
-    /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that the
-    /// request took.
+    /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that
+    /// the request took.
     pub(super) fn write(&self, line: &Fields, text: &mut Vec<u8>) -> io::Result<()> {
         let Some(document) = self.document(line, clock::now_milliseconds()) else { return Ok(()) };
         serde_json::to_writer(&mut *text, &document)?;
@@ -300,8 +301,9 @@ mod tests {
         assert_eq!(directives(&refresh), [outcome(vec!["RefreshLatency", "Refreshes"])]);
         assert_eq!(refresh["Outcome"], "reused");
     }
-    /// An expression has no value as long as one of its metrics never had one, so it must not ask for an outcome that may
-    /// not have occurred yet.
+
+    /// An expression has no value as long as one of its metrics never had one, so it must not ask for an outcome that
+    /// may not have occurred yet.
     #[test]
     fn expressions_of_alarms_go_by_metrics_that_every_request_has() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");

@@ -49,9 +49,9 @@ pub async fn run(
 fn init(function: &'static str) -> Result<(), ConfigError> {
     let configured = config::log_level();
     let level = *configured.as_ref().unwrap_or(&config::DEFAULT_LOG_LEVEL);
-    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The runtime
-    // says what goes wrong between it and Lambda, but not the errors and panics that are logged here already. Metrics are made
-    // of lines at `INFO`, also where the log has fewer.
+    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The
+    // runtime says what goes wrong between it and Lambda, but not the errors and panics that are logged here already.
+    // Metrics are made of lines at `INFO`, also where the log has fewer.
     let most = level.max(Level::INFO);
     let targets = Targets::new()
         .with_default(LevelFilter::OFF)
@@ -68,8 +68,8 @@ fn init(function: &'static str) -> Result<(), ConfigError> {
         return Ok(());
     }
     panic::set_hook(Box::new(|panic| {
-        // The message is left out of the log: it may quote what the code was working on. (The runtime tells it to Lambda, for
-        // whoever invoked the function directly; API Gateway passes none of that on.)
+        // The message is left out of the log: it may quote what the code was working on. (The runtime tells it to
+        // Lambda, for whoever invoked the function directly; API Gateway passes none of that on.)
         let location = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
     }));

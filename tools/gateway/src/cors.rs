@@ -1,6 +1,7 @@
 //! CORS as an HTTP API does it: preflights are answered here, and what a function says about other origins is replaced.
 //!
-//! SAM gives a REST API a mock integration for `OPTIONS` instead, which says the same to everybody. Functions say the rest.
+//! SAM gives a REST API a mock integration for `OPTIONS` instead, which says the same to everybody. Functions say the
+//! rest.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

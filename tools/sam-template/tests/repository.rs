@@ -198,7 +198,9 @@ fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
         ("AccessTokenLifetimeSeconds", "soon", "it must be a number"),
         ("RefreshGraceSeconds", "61", "it must be at most 60"),
         ("MinPasswordLength", "7", "it must be at least 8"),
-        ("AuthorizerCacheSeconds", "3601", "it must be at most 3600"),
+        ("AuthorizerCacheSeconds", "61", "it must be one of 0, 10, 30, 60, 300, 3600"),
+        ("AllowedMethods", "get", "it must be methods of HTTP in capitals, separated by commas alone"),
+        ("AllowedHeaders", "*", "it must be names of headers in small letters, separated by commas alone"),
         ("FreeAttemptsPerAddress", "0", "it must be at least 1"),
         ("Registration", "maybe", "it must be one of enabled, disabled"),
         ("SigningAlgorithm", "none", "it must be one of ES256, RS256, EdDSA, HS256"),
@@ -207,7 +209,7 @@ fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
         let message = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         assert!(message.contains(&format!("the parameter {name} is refused: {reason}")), "{bad}: {message}");
     }
-    for origins in ["*,https://app.example.com", "http://app.example.com", "https://app.example.com/path", ""] {
+    for origins in ["*,https://app.example.com", "http://app.example.com", "https://app.example.com/path", ","] {
         assert!(deploy(&template(&[("AllowedOrigins", origins)])).is_err(), "{origins}");
     }
 }
