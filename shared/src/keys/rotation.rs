@@ -208,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_has_retired_is_no_successor() {
+        let retired = KeyRecord { retires_at: 3500, ..record("ES256", 3000) };
+        let keys = [record("ES256", 2000), retired];
+        assert_eq!(at(&keys, 3499), Next::Nothing);
+        assert_eq!(at(&keys, 3500), Next::Successor { activates_at: 3600 });
+    }
+
+    #[test]
     fn a_key_that_is_to_sign_now_does_not_wait_for_one_that_is_published() {
         let at_once = RotationPolicy { publish_ahead_seconds: 0, rotate_after_seconds: 0, ..POLICY };
         let now = |records: &[KeyRecord]| next(records, KIND, at_once, 5001);
