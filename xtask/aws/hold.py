@@ -161,19 +161,21 @@ def configurations(samconfig):
     for name, configuration in tomllib.loads(samconfig).items():
         if isinstance(configuration, dict) and "deploy" in configuration:
             overrides = configuration["deploy"]["parameters"].get("parameter_overrides", "")
-            # It takes NAME=VALUE and NAME="VALUE", and passes over what is neither.
             words = re.findall(r'\S+?="[^"]*"|\S+', overrides)
-            yield name, {word.split("=", 1)[0]: word.split("=", 1)[-1].strip('"') for word in words}
+            if passed_over := [word for word in words if not re.fullmatch(r'\w+=(".*"|[^"].*)', word)]:
+                raise Refused(
+                    [f"{name} of samconfig.toml: the SAM CLI passes over {', '.join(passed_over)} in silence"]
+                )
+            yield name, {word.split("=", 1)[0]: word.split("=", 1)[1].strip('"') for word in words}
 
 
 def variants(template, samconfig):
     """Names of sets of parameters, and the sets."""
     yield "the defaults", {}
     for name, parameters in configurations(samconfig):
-        unknown = parameters.keys() - template["Parameters"].keys()
-        if unknown or "" in parameters.values():
+        if unknown := parameters.keys() - template["Parameters"].keys():
             raise Refused(
-                [f"{name} of samconfig.toml sets {', '.join(sorted(unknown)) or 'nothing'}: SAM passes over it"]
+                [f"{name} of samconfig.toml: the SAM CLI passes over {', '.join(sorted(unknown))} in silence"]
             )
         yield f"{name} of samconfig.toml", parameters
     for name, declared in template["Parameters"].items():

@@ -79,8 +79,14 @@ pub fn run(options: &Options) -> Result<(), RehearseError> {
         progress::warn("SKIPPED, because of --quick: `sam build`, and running what it makes");
         return rehearse(&builds, &["--skip", "sam_deploy_makes"]);
     }
-    sam_build()?;
-    rehearse(&builds, &[])
+    // One compiles, the other mostly waits.
+    std::thread::scope(|scope| {
+        let built = scope.spawn(sam_build);
+        let rehearsed = rehearse(&builds, &["--skip", "sam_deploy_makes"]);
+        let built = built.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        rehearsed.and(built)
+    })?;
+    rehearse(&builds, &["sam_deploy_makes"])
 }
 
 /// Whether bootstraps for the deployed processor can be run: as they are, or by QEMU with the C library of that
@@ -127,7 +133,7 @@ fn sam_build() -> Result<(), RehearseError> {
         .env("PATH", package::path_with(cargo_lambda.parent())?)
         .envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "eu-west-1")])
         .current_dir(workspace::root());
-    process::run("sam build", sam)?;
+    process::run_logged("sam build", sam, &workspace::local().join("logs/sam-build.log"))?;
     step.done();
     Ok(())
 }
