@@ -10,8 +10,12 @@ QEMU.
 PORT is AWS. At API_PORT stands the API that was deployed last: not every machine finds `API.execute-api.localhost`,
 its address at PORT.
 
-Each addition stands beside the sentence of AWS's documentation that it stands for. What it cannot read fails the
-stack: nothing is passed over. DIRECTORY/calls.jsonl has every decision of IAM about a role, DIRECTORY/functions.log
+Each addition stands beside the sentence of AWS's documentation that it stands for. What it cannot read of an API fails
+the stack: nothing is passed over. Not enforced: permissions of functions, throttling, a disabled execute-api address,
+time to live and recovery of tables. Not made: access logs, and values of metric math. hold.py holds these in the
+translation.
+
+DIRECTORY/calls.jsonl has every decision of IAM about a role, DIRECTORY/functions.log
 every line that a function writes.
 
 Variables: DAY_SECONDS, how long a day of a schedule takes here (86400 if absent); IAM_DELAY_SECONDS, for how long

@@ -37,7 +37,7 @@ pub struct Emulator {
     port: u16,
     api_port: u16,
     directory: PathBuf,
-    process: Supervised,
+    _process: Supervised,
 }
 
 impl Emulator {
@@ -58,7 +58,7 @@ impl Emulator {
             .envs(variables.iter().copied());
         let mut process = Supervised::start("the emulator of AWS", emulator, &directory.join("emulator.log"))?;
         process.wait_until(PATIENCE, || port::is_answered(api_port))?;
-        Ok(Self { port, api_port, directory: directory.to_owned(), process })
+        Ok(Self { port, api_port, directory: directory.to_owned(), _process: process })
     }
 
     /// What the endpoint of any AWS service is to be.
@@ -96,13 +96,5 @@ impl Emulator {
     #[must_use]
     pub fn functions_log(&self) -> PathBuf {
         self.directory.join("functions.log")
-    }
-
-    /// Makes sure that it still runs.
-    ///
-    /// # Errors
-    /// It ended.
-    pub fn must_run(&mut self) -> Result<(), ProcessError> {
-        self.process.must_run()
     }
 }
