@@ -34,7 +34,7 @@ use shared::password::hash::{self, Hasher};
 use shared::token::claims::AccessTokenClaims;
 use shared::token::issuer::{Issuer, Subject};
 use shared::token::refresh;
-use shared::token::verifier::{Expected, verify};
+use shared::token::verifier::{Expected, ExpectedIssuer, verify};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "latchkey";
@@ -128,7 +128,7 @@ fn verification(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {
         let case = case(algorithm);
         let ring = case.ring();
-        let expected = Expected { issuer: ISSUER, audience: AUDIENCE };
+        let expected = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: AUDIENCE };
         let key = case.decoding_key();
         let mut validation = Validation::new(algorithm.into());
         validation.set_audience(&[AUDIENCE]);

@@ -17,7 +17,7 @@ use shared::store::StoreError;
 use shared::store::denylist::DenylistTable;
 use shared::store::signing_keys::SigningKeysTable;
 use shared::token::claims::AccessTokenClaims;
-use shared::token::verifier::{Check, Expected, Refusal, verify};
+use shared::token::verifier::{Check, Expected, ExpectedIssuer, Refusal, verify};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use crate::terminal::Output;
@@ -139,7 +139,7 @@ async fn access_token(
     let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let keys = keys(jwks).await?;
     let own_issuer = claims["iss"].as_str().unwrap_or_default().to_owned();
-    let expected = Expected { issuer: issuer.as_ref().unwrap_or(&own_issuer), audience };
+    let expected = Expected { issuer: ExpectedIssuer::Exactly(issuer.as_ref().unwrap_or(&own_issuer)), audience };
     let verdict = match &keys {
         Some(ring) => match verify(token, ring, expected, now) {
             Ok(claims) => denied(&claims, now).await?.map_or(Ok(()), Err),
@@ -262,7 +262,7 @@ async fn denied(claims: &AccessTokenClaims, now: EpochSeconds) -> Result<Option<
     }
     let denylist = DenylistTable::new(crate::user::client().await, config::table_name("DENYLIST_TABLE_NAME")?);
     let revocations = denylist.revocations(&claims.sub, now).await?;
-    Ok(revocations.iter().find_map(|revocation| authorization::refusal_by(revocation, claims)))
+    Ok(authorization::refusal(&revocations, claims))
 }
 
 /// A part of a token as JSON; `null` where it is none.

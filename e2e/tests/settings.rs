@@ -1,6 +1,7 @@
 //! What the template's parameters switch: registration, and the grace window of refresh tokens. On a stack of its own.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use e2e::local::{invoke_at, sample_event};
 use e2e::{ALICE, Client, Tokens};
 use serde_json::json;
 use xtask::install::Tools;
@@ -37,5 +38,51 @@ fn registration_can_be_switched_off_and_the_grace_window_closed() {
     // Who has a good token is not kept waiting by that.
     let tokens = client.tokens(ALICE);
     assert_eq!(client.refresh(&tokens.refresh).status, 200);
+
+    let invoke_url = stack.invoke_url();
+    addresses_are_read_as_they_are_written(&invoke_url);
+    a_failure_past_a_used_up_address_is_like_everybody_else_s(&client);
     stack.must_run().unwrap();
+}
+
+/// Logins from addresses of the test's own, without the gateway.
+fn addresses_are_read_as_they_are_written(invoke_url: &str) {
+    let refused = |name: &str, address: &str| {
+        let event = sample_event("login-ok")
+            .replace(r#""sourceIp": "192.0.2.10""#, &format!(r#""sourceIp": "{address}""#))
+            .replace(r#"\"username\": \"alice\""#, &format!(r#"\"username\": \"{name}\""#));
+        assert!(event.contains(name) && event.contains(address), "{event}");
+        invoke_at(invoke_url, "login", &event).1["statusCode"].as_u64().unwrap()
+    };
+    // Nobody shares an address that cannot be read.
+    for number in 0..8 {
+        assert_eq!(refused(&format!("unreadable-{number}"), "unknown"), 401);
+    }
+    for address in ["203.0.113.9", "203.0.113.9:4711", "203.0.113.9:4712"] {
+        assert_eq!(refused(&format!("with-port-{}", address.len()), address), 401);
+    }
+    assert_eq!(refused("with-port", "203.0.113.9:4713"), 429);
+    for (number, address) in ["[2001:db8:1:2::3]:4711", "[2001:db8:1:2::4]", "2001:db8:1:2::5"].iter().enumerate() {
+        assert_eq!(refused(&format!("in-brackets-{number}"), address), 401);
+    }
+    assert_eq!(refused("in-brackets", "[2001:db8:1:2::6]:4712"), 429);
+    assert_eq!(refused("in-brackets", "[2001:db8:1:3::6]:4712"), 401);
+}
+
+/// Alice has logged in from this address.
+fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
+    let used_up = (0..20).find(|number| client.login(&format!("used-up-{number}"), "wrong").status == 429);
+    assert!(used_up.is_some(), "the address's attempts are used up");
+    let answer = |name: &str| {
+        let answer = client.login(name, "wrong");
+        let mut body = answer.json();
+        // The second in which it is asked is not the same for all.
+        let retry_after = body["retry_after"].take().as_u64().unwrap();
+        assert_eq!(answer.header("retry-after"), Some(retry_after.to_string().as_str()));
+        assert!((1..=900).contains(&retry_after));
+        (answer.status, body)
+    };
+    assert_eq!(answer("alice"), answer("nobody-at-all"));
+    // The right password is let in from here all the same.
+    let _ = client.tokens(ALICE);
 }

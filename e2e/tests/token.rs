@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use e2e::local::{add_user, latchkey, log_lines};
+use e2e::local::{add_user, invoke_at, latchkey, log_lines, sample_event, variable};
 use e2e::{ADMIN, ALICE, Answer, Client, Tokens, unverified};
 use serde_json::{Value, json};
 
@@ -231,7 +231,51 @@ fn introspection_is_for_services_and_administrators() {
         assert_eq!((&refresh["active"], &refresh["token_type"]), (&json!(true), &json!("refresh_token")));
         assert_eq!((&refresh["sub"], &refresh["sid"]), (&claims["sub"], &claims["sid"]));
         assert_eq!(refresh["exp"].as_u64().unwrap() - refresh["iat"].as_u64().unwrap(), 7 * 24 * 60 * 60);
+        assert_eq!(refresh["roles"], Value::Null, "it opens nothing");
     }
+}
+
+#[test]
+fn a_token_is_active_only_as_the_kind_that_is_asked_for() {
+    let client = Client::from_env();
+    let (admin, tokens) = (client.access_token(ADMIN), client.tokens(ALICE));
+    let ask = |token: &str, hint: &str| {
+        let answer = client.post_form("/introspect", Some(&admin), &[("token", token), ("token_type_hint", hint)]);
+        assert_eq!(answer.status, 200);
+        answer.json()
+    };
+    let inactive = json!({ "active": false });
+    assert_eq!(ask(&tokens.access, "access_token")["token_type"], "Bearer");
+    assert_eq!(ask(&tokens.refresh, "refresh_token")["token_type"], "refresh_token");
+    assert_eq!(ask(&tokens.refresh, "access_token"), inactive);
+    assert_eq!(ask(&tokens.access, "refresh_token"), inactive);
+    // A hint that is not known is passed over (RFC 7662 §2.1).
+    for token in [&tokens.access, &tokens.refresh] {
+        assert_eq!(ask(token, "urn:example:token")["active"], true);
+    }
+}
+
+#[test]
+fn a_token_of_another_host_name_of_the_deployment_is_revoked_and_introspected_too() {
+    let client = Client::from_env();
+    let url = variable("LATCHKEY_INVOKE_URL");
+    let at_another_name =
+        |event: &str| event.replace(r#""domainName": "localhost""#, r#""domainName": "another.example""#);
+    let (_, login) = invoke_at(&url, "login", &at_another_name(&sample_event("login-ok")));
+    let body: Value = serde_json::from_str(login["body"].as_str().unwrap()).unwrap();
+    let token = body["access_token"].as_str().unwrap();
+    assert_eq!(unverified(token).1["iss"], "https://another.example");
+    let admin = client.access_token(ADMIN);
+    let state = || client.post_form("/introspect", Some(&admin), &[("token", token)]).json();
+    let passes = || {
+        let event = at_another_name(&sample_event("authorizer-good").replace("ACCESS_TOKEN", token));
+        invoke_at(&url, "authorizer", &event).1["isAuthorized"].clone()
+    };
+    assert_eq!((&state()["active"], &state()["iss"]), (&json!(true), &json!("https://another.example")));
+    assert_eq!(passes(), true);
+    assert_eq!(client.post_form("/revoke", None, &[("token", token)]).status, 200);
+    assert_eq!(passes(), false);
+    assert_eq!(state(), json!({ "active": false }));
 }
 
 #[test]

@@ -7,13 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::http::bearer;
 use shared::keys::KeyRecord;
 use shared::keys::ring::KeyRing;
-use shared::token::verifier::{Expected, verify};
+use shared::token::verifier::{Expected, ExpectedIssuer, verify};
 
 /// The time of every run, in epoch seconds.
 pub const NOW: u64 = 1_800_000_000;
 
 /// Issuer and audience of every run.
-pub const EXPECTED: Expected<'static> = Expected { issuer: "https://api.example.com", audience: "latchkey" };
+pub const EXPECTED: Expected<'static> = Expected { issuer: ExpectedIssuer::Exactly("https://api.example.com"), audience: "latchkey" };
 
 /// The thumbprint of the key of RFC 7515, appendix A.3. Its private half is published there, so a seed can be signed by it.
 pub const KID: &str = "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U";

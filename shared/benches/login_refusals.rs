@@ -1,7 +1,8 @@
 //! Can the time of a refused login tell whether a name exists?
 //!
 //! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with its calls
-//! to DynamoDB Local and its hash. It prints the medians and how far each is from that of the wrong password.
+//! to DynamoDB Local and its hash; and the same at an address whose attempts are used up, where users who have logged in from it
+//! may still try. It prints the medians and how far each is from that of the wrong password.
 //!
 //! `cargo bench -p shared --features store --bench login_refusals`, with a number of rounds as its argument.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
@@ -49,35 +50,75 @@ async fn measure(endpoint: &str, rounds: usize) {
     let table = |logical_id: &str| format!("{NAME}-{logical_id}");
     let users = UsersTable::new(client.clone(), table("UsersTable"));
     let denylist = DenylistTable::new(client.clone(), table("DenylistTable"));
-    let throttle = Throttle::new(LoginAttemptsTable::new(client, table("LoginAttemptsTable")), 1_000_000);
     let (hasher, random, now) = (Hasher::new(), SystemRandom::new(), clock::now());
 
-    let [known, disabled, unknown] =
-        ["known-user", "disabled-user", "unknown-user"].map(|name| Username::parse(name).unwrap());
-    for name in [&known, &disabled] {
+    let [known, disabled, unknown, elsewhere] =
+        ["known-user", "disabled-user", "unknown-user", "elsewhere-user"].map(|name| Username::parse(name).unwrap());
+    for name in [&known, &disabled, &elsewhere] {
         let password = Password::new(PASSWORD.to_owned());
         let user = account::new_user(&hasher, &random, name, &password, Vec::new(), now).unwrap();
         assert!(users.add(&user).await.unwrap());
     }
     assert!(Accounts { users: &users, denylist: &denylist }.disable(&disabled, now).await.unwrap());
 
-    let authenticator = Authenticator { users: &users, throttle: &throttle, hasher: &hasher, random: &random };
-    let network = SourceNetwork::of(Some("192.0.2.10"));
+    let network = SourceNetwork::of("192.0.2.10");
+    let authenticator = |throttle| Authenticator { users: &users, throttle, hasher: &hasher, random: &random };
+    let attempts = || LoginAttemptsTable::new(client.clone(), table("LoginAttemptsTable"));
+    let wrong = "not the password at all!!!!!";
+
+    let throttle = Throttle::new(attempts(), 1_000_000);
     let cases = [
-        ("wrong password", &known, "not the password at all!!!!!"),
-        ("unknown user", &unknown, PASSWORD),
-        ("disabled user", &disabled, PASSWORD),
+        Case { name: "wrong password", username: &known, password: wrong },
+        Case { name: "unknown user", username: &unknown, password: PASSWORD },
+        Case { name: "disabled user", username: &disabled, password: PASSWORD },
     ];
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let prepare = async |username: &Username| throttle.unlock(username).await.unwrap();
+    compare("Refused", authenticator(&throttle), &cases, network.as_ref(), now, rounds, prepare).await;
+
+    // Two users have logged in from an address whose attempts are used up since, and one of them is disabled by now.
+    let throttle = Throttle::new(attempts(), 1);
+    for username in [&known, &disabled] {
+        let user = users.find(username).await.unwrap().unwrap();
+        throttle.welcome(&user, network.as_ref(), now).await.unwrap();
+    }
+    while throttle.count("login", network.as_ref(), now).await.is_ok() {}
+    let cases = [
+        Case { name: "wrong password", username: &known, password: wrong },
+        Case { name: "unknown user", username: &unknown, password: PASSWORD },
+        Case { name: "disabled user", username: &disabled, password: PASSWORD },
+        Case { name: "not known here", username: &elsewhere, password: PASSWORD },
+    ];
+    let prepare = async |username: &Username| throttle.unlock(username).await.unwrap();
+    let title = "Throttled, users known at the address and others";
+    compare(title, authenticator(&throttle), &cases, network.as_ref(), now, rounds, prepare).await;
+}
+
+/// A login that is refused.
+struct Case<'a> {
+    name: &'static str,
+    username: &'a Username,
+    password: &'static str,
+}
+
+async fn compare(
+    title: &str,
+    authenticator: Authenticator<'_>,
+    cases: &[Case<'_>],
+    network: Option<&SourceNetwork>,
+    now: u64,
+    rounds: usize,
+    prepare: impl AsyncFn(&Username),
+) {
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
     for round in 0..rounds + 10 {
         for offset in 0..cases.len() {
-            // Each case comes first, second and third equally often.
+            // Each case takes each turn equally often.
             let index = (round + offset) % cases.len();
-            let (_, name, password) = cases[index];
-            throttle.unlock(name).await.unwrap();
+            let Case { username, password, .. } = cases[index];
+            prepare(username).await;
             let password = Password::new(password.to_owned());
             let started = Instant::now();
-            let refused = authenticator.authenticate(name.as_str(), &password, &network, now).await;
+            let refused = authenticator.authenticate(username.as_str(), &password, network, now).await;
             let elapsed = started.elapsed();
             assert!(refused.is_err());
             // The first ones warm up.
@@ -86,12 +127,15 @@ async fn measure(endpoint: &str, rounds: usize) {
             }
         }
     }
-    let medians = times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64() * 1000.0
-    });
-    println!("{rounds} rounds, medians:");
-    for ((case, ..), median) in cases.iter().zip(medians) {
-        println!("  {case:15} {median:8.3} ms  {:+6.2} %", (median / medians[0] - 1.0) * 100.0);
+    let medians: Vec<f64> = times
+        .into_iter()
+        .map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64() * 1000.0
+        })
+        .collect();
+    println!("{title}; {rounds} rounds, medians:");
+    for (Case { name, .. }, median) in cases.iter().zip(&medians) {
+        println!("  {name:15} {median:8.3} ms  {:+6.2} %", (median / medians[0] - 1.0) * 100.0);
     }
 }

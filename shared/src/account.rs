@@ -2,8 +2,11 @@
 //! of everything the user has.
 //!
 //! Whatever ends a user's sessions raises the user's epoch, in one transaction with the denylist item: when the call returns,
-//! no token and no session of an earlier epoch counts. An integer and no time, because a cut-off by time is wrong for tokens
+//! no token and no session of an earlier epoch is valid. An integer and no time, because a cut-off by time is wrong for tokens
 //! of the same second.
+//!
+//! What ends one session or one token adds one item to the denylist, until there are so many of one user that the epoch is raised
+//! instead ([`crate::store::denylist`]): what a request reads must not grow with what its user has revoked.
 
 use secrecy::SecretString;
 
@@ -15,17 +18,20 @@ use crate::password::policy::{PasswordPolicy, Weakness};
 use crate::random::{self, Random, RandomError};
 use crate::session::{self, Issuance, Origin, Tokens};
 use crate::store::StoreError;
-use crate::store::denylist::{DenylistTable, Revocation};
-use crate::store::sessions::SessionsTable;
-use crate::store::users::{Change, User, UserStatus, UsersTable};
+use crate::store::denylist::{DenylistTable, Revocation, Revocations};
+use crate::store::retry::Attempts;
+use crate::store::sessions::{Session, SessionsTable};
+use crate::store::users::{Change, User, UserEpoch, UserStatus, UsersTable};
+use crate::token::claims::AccessTokenClaims;
 use crate::token::issuer::IssueError;
+use crate::token::verifier::LEEWAY_SECONDS;
 use crate::username::{Username, UsernameError};
 
 /// The role of users who registered themselves.
 pub const REGISTERED_ROLE: &str = "user";
 
-/// How often a change is tried that others are faster with.
-const CHANGE_ATTEMPTS: usize = 20;
+/// What an operation is called that changes a user.
+const CHANGING: &str = "changing a user";
 
 /// Why a user was not added or not changed.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +124,35 @@ pub async fn register(
     if users.add(&user).await? { Ok(user) } else { Err(AccountError::Taken) }
 }
 
+/// Whose a session or a token is, and of which epoch, as it says itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The user's id.
+    pub sub: &'a str,
+    /// The user's name.
+    pub username: &'a str,
+    /// The user's epoch when the session began.
+    pub epoch: u64,
+}
+
+impl<'a> From<&'a Identity> for Owner<'a> {
+    fn from(caller: &'a Identity) -> Self {
+        Self { sub: &caller.sub, username: &caller.username, epoch: caller.epoch }
+    }
+}
+
+impl<'a> From<&'a Session> for Owner<'a> {
+    fn from(session: &'a Session) -> Self {
+        Self { sub: &session.sub, username: &session.username, epoch: session.epoch }
+    }
+}
+
+impl<'a> From<&'a AccessTokenClaims> for Owner<'a> {
+    fn from(claims: &'a AccessTokenClaims) -> Self {
+        Self { sub: &claims.sub, username: &claims.username, epoch: claims.epoch }
+    }
+}
+
 /// Where the consequences of a change to a user are written.
 #[derive(Clone, Copy)]
 pub struct Accounts<'a> {
@@ -136,26 +171,74 @@ impl Accounts<'_> {
         self.raise_epoch(username, Change::Nothing, now).await
     }
 
-    /// The same for the caller. A user who is gone by now, or whose name is another's, has no sessions left; what remains are
-    /// access tokens, and they are denied.
+    /// The same for the owner of a session or a token. Where its epoch is over already, there is nothing left to end. A user who
+    /// is gone by now, or whose name is another's, has no sessions left; what remains are access tokens, and they are denied.
     ///
     /// # Errors
     /// It is not known to be done.
-    pub async fn revoke_own(&self, caller: &Identity, now: EpochSeconds) -> Result<(), StoreError> {
-        for _ in 0..CHANGE_ATTEMPTS {
-            let user = match Username::parse(&caller.username) {
-                Ok(username) => self.users.find(&username).await?.filter(|user| user.user_id == caller.sub),
+    pub async fn revoke_own(&self, owner: Owner<'_>, now: EpochSeconds) -> Result<(), StoreError> {
+        let mut attempts = Attempts::at(CHANGING);
+        loop {
+            let user = match Username::parse(owner.username) {
+                Ok(username) => self.users.find_epoch(&username).await?.filter(|user| user.user_id == owner.sub),
                 Err(_) => None,
             };
             let Some(user) = user else {
-                let everything = Revocation::Epoch(caller.epoch + 1);
-                return self.denylist.deny(&caller.sub, &everything, session::revocation_expires_at(now)).await;
+                let found = self.denylist.revocations(owner.sub, now).await?;
+                let everything = Revocation::Epoch(owner.epoch.saturating_add(1));
+                return self.denylist.deny(owner.sub, &everything, session::revocation_expires_at(now), &found).await;
             };
-            if self.raise(&user, Change::Nothing, now).await? {
+            if user.epoch > owner.epoch || self.raise(&user, Change::Nothing, now).await? {
                 return Ok(());
             }
+            attempts.pause().await?;
         }
-        Err(changed_again_and_again())
+    }
+
+    /// Ends one session and denies its access tokens; or, where too many were ended one by one, all the owner has.
+    ///
+    /// # Errors
+    /// It is not known to be done.
+    pub async fn end_session(
+        &self,
+        sessions: &SessionsTable,
+        owner: Owner<'_>,
+        sid: &str,
+        now: EpochSeconds,
+    ) -> Result<(), StoreError> {
+        let found = self.denylist.revocations(owner.sub, now).await?;
+        if found.is_full() {
+            return self.revoke_all_of(owner, now).await;
+        }
+        sessions.end((self.denylist, &found), owner.sub, sid, session::revocation_expires_at(now)).await
+    }
+
+    /// Denies one access token that was `found` to be on the denylist in no form; or, where too many were, all the owner has.
+    ///
+    /// # Errors
+    /// It is not known to be done.
+    pub async fn deny_token(
+        &self,
+        claims: &AccessTokenClaims,
+        found: &Revocations,
+        now: EpochSeconds,
+    ) -> Result<(), StoreError> {
+        if found.is_full() {
+            return self.revoke_all_of(claims.into(), now).await;
+        }
+        // DynamoDB, which deletes, may have a clock ahead of the function that verifies.
+        let expires_at = claims.exp.saturating_add(LEEWAY_SECONDS);
+        self.denylist.deny(&claims.sub, &Revocation::Token(claims.jti.clone()), expires_at, found).await
+    }
+
+    async fn revoke_all_of(&self, owner: Owner<'_>, now: EpochSeconds) -> Result<(), StoreError> {
+        tracing::warn!(
+            event = "revocations_full",
+            outcome = "epoch_raised",
+            sub = owner.sub,
+            "so many sessions and tokens were revoked one by one that all of the user's are"
+        );
+        self.revoke_own(owner, now).await
     }
 
     /// Disables a user: no login any more, and every session and token is dead. `false` where the user was disabled already.
@@ -163,16 +246,17 @@ impl Accounts<'_> {
     /// # Errors
     /// There is no such user, or it is not known to be done.
     pub async fn disable(&self, username: &Username, now: EpochSeconds) -> Result<bool, AccountError> {
-        for _ in 0..CHANGE_ATTEMPTS {
-            let user = self.users.find(username).await?.ok_or(AccountError::Unknown)?;
+        let mut attempts = Attempts::at(CHANGING);
+        loop {
+            let user = self.users.find_profile(username).await?.ok_or(AccountError::Unknown)?;
             if user.status == UserStatus::Disabled {
                 return Ok(false);
             }
-            if self.raise(&user, Change::Disable, now).await? {
+            if self.raise(&user.at_epoch(), Change::Disable, now).await? {
                 return Ok(true);
             }
+            attempts.pause().await?;
         }
-        Err(changed_again_and_again().into())
     }
 
     /// Lets a user log in again. What was ended stays ended. `false` where the user was enabled already.
@@ -222,22 +306,22 @@ impl Accounts<'_> {
         change: Change<'_>,
         now: EpochSeconds,
     ) -> Result<(), AccountError> {
-        for _ in 0..CHANGE_ATTEMPTS {
-            let user = self.users.find(username).await?.ok_or(AccountError::Unknown)?;
+        let mut attempts = Attempts::at(CHANGING);
+        loop {
+            let user = self.users.find_epoch(username).await?.ok_or(AccountError::Unknown)?;
             if self.raise(&user, change, now).await? {
                 return Ok(());
             }
+            attempts.pause().await?;
         }
-        Err(changed_again_and_again().into())
     }
 
-    async fn raise(&self, user: &User, change: Change<'_>, now: EpochSeconds) -> Result<bool, StoreError> {
-        self.users.raise_epoch(self.denylist, user, change, None, session::revocation_expires_at(now)).await
+    /// `user` was read before this: the denylist has every epoch item that the user's epoch stands for.
+    async fn raise(&self, user: &UserEpoch, change: Change<'_>, now: EpochSeconds) -> Result<bool, StoreError> {
+        let found = self.denylist.revocations(&user.user_id, now).await?;
+        let expires_at = session::revocation_expires_at(now);
+        self.users.raise_epoch((self.denylist, &found), user, change, None, expires_at).await
     }
-}
-
-fn changed_again_and_again() -> StoreError {
-    StoreError::call("changing a user", "others change the user at the same time, again and again")
 }
 
 /// A user's own change of the password, once the current one was proved.
@@ -273,11 +357,13 @@ impl PasswordChange<'_> {
         let hash = SecretString::from(self.hasher.hash(password, self.issuance.random)?);
         let changed = User { epoch: user.epoch + 1, ..user.clone() };
         let session = session::new_session(&changed, origin, now, self.issuance.random)?;
-        let tokens = self.issuance.tokens(&changed, &session, now)?;
+        let tokens = self.issuance.tokens(&changed.profile(), &session, now)?;
         let Accounts { users, denylist } = self.accounts;
         let put = self.sessions.put(&session)?;
+        let found = denylist.revocations(&user.user_id, now).await?;
         let expires_at = session::revocation_expires_at(now);
-        if users.raise_epoch(denylist, &user, Change::PasswordHash(&hash), Some(put), expires_at).await? {
+        let change = Change::PasswordHash(&hash);
+        if users.raise_epoch((denylist, &found), &user.at_epoch(), change, Some(put), expires_at).await? {
             Ok(tokens)
         } else {
             Err(AccountError::Unknown)

@@ -2,7 +2,7 @@
 //!
 //! Attempts are counted before anything is hashed ([`crate::throttle`]). Unknown user, wrong password and disabled user cost
 //! the same calls and the same hash, and are one answer to the caller (OWASP ASVS 5.0, 6.3.8). Which of them it was is for
-//! the log.
+//! the log. An attempt that is refused costs a hash too: a failure that is told the same must not be told apart by its time.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -28,7 +28,8 @@ pub enum AuthenticationError {
     /// The password is right, but the user is disabled.
     #[error("the user is disabled")]
     DisabledUser,
-    /// Too many attempts, or they could not be counted. Nothing was hashed.
+    /// Too many attempts, or they could not be counted. The password was not held against any hash, or a failure must not be
+    /// told from that.
     #[error("the attempt was not admitted")]
     Throttle(#[from] ThrottleError),
     /// The users could not be read, or the outcome not be counted. Nobody is let in.
@@ -76,7 +77,7 @@ impl Authenticator<'_> {
         &self,
         username: &str,
         password: &Password,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<User, AuthenticationError> {
         let username = Username::parse(username).ok();
@@ -85,7 +86,16 @@ impl Authenticator<'_> {
             None => None,
         };
         let claimant = Claimant::Stranger { username: username.as_ref(), exists: user.is_some() };
-        let admission = self.throttle.admit(claimant, network, now).await?;
+        let admission = match self.throttle.admit(claimant, network, now).await {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                // As long as a failure takes at an address that the user is known at, which gets the same answer.
+                if matches!(refusal, ThrottleError::TooMany { .. }) && username.is_some() {
+                    self.hasher.absent_user(password)?;
+                }
+                return Err(refusal.into());
+            }
+        };
         self.prove(user, password, admission, now).await
     }
 
@@ -97,7 +107,7 @@ impl Authenticator<'_> {
         &self,
         caller: &Identity,
         password: &Password,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<User, AuthenticationError> {
         let username = Username::parse(&caller.username).map_err(|_| AuthenticationError::UnknownUser)?;

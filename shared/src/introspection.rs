@@ -1,18 +1,21 @@
 //! Introspection (RFC 7662) and revocation (RFC 7009) of single tokens, of either kind.
 //!
-//! Which kind a token is can be seen: an access token has three parts, a refresh token five. So the hint that a client may give
-//! is not needed, and a wrong one does no harm.
+//! Which kind a token is can be seen: an access token has three parts, a refresh token five. So nothing has to be searched for
+//! by the hint that a client may give. A revocation passes it over, and a wrong one does no harm. Of an introspection the hint
+//! says what is asked: whether this is a token *of that kind*. A resource server that asks about an access token must not be told
+//! that a refresh token is active. Without a hint, or with one that is not known, either kind is (RFC 7662 §2.1).
 
-use crate::authorization::{AccessTokenAuthorizer, AuthorizationError};
+use crate::account::Accounts;
+use crate::authorization::{self, AccessTokenAuthorizer, AuthorizationError};
 use crate::clock::EpochSeconds;
 use crate::keys::active::{ActiveKeyCache, ActiveKeyError};
-use crate::session::{self, rotation};
+use crate::session::rotation;
 use crate::store::StoreError;
-use crate::store::denylist::{DenylistTable, Revocation};
+use crate::store::denylist::DenylistTable;
 use crate::store::sessions::{Session, SessionsTable};
-use crate::store::users::{User, UsersTable};
+use crate::store::users::{Profile, UsersTable};
 use crate::token::claims::AccessTokenClaims;
-use crate::token::verifier::{Expected, LEEWAY_SECONDS};
+use crate::token::verifier::{Expected, ExpectedIssuer, Refusal};
 
 /// What could not be found out or done about a token.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +28,39 @@ pub enum TokenStateError {
     Keys(#[from] ActiveKeyError),
 }
 
-/// A token that counts.
+/// A kind of token (RFC 7009 §2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An access token.
+    Access,
+    /// A refresh token.
+    Refresh,
+}
+
+impl TokenKind {
+    /// The kind that a `token_type_hint` names; `None` for a hint that is not known, which is passed over.
+    #[must_use]
+    pub fn hinted(hint: &str) -> Option<Self> {
+        match hint {
+            "access_token" => Some(Self::Access),
+            "refresh_token" => Some(Self::Refresh),
+            _ => None,
+        }
+    }
+
+    /// A refresh token has five parts, where an access token has three.
+    fn of(token: &str) -> Self {
+        if token.bytes().filter(|byte| *byte == b'.').count() == 4 { Self::Refresh } else { Self::Access }
+    }
+}
+
+/// A token that is active.
 #[derive(Debug)]
 pub enum ActiveToken {
     /// An access token.
     Access(AccessTokenClaims),
     /// A refresh token: its session, and the session's user.
-    Refresh(Session, User),
+    Refresh(Session, Profile),
 }
 
 /// Where the state of tokens is.
@@ -47,33 +76,53 @@ pub struct TokenStates<'a> {
     pub users: &'a UsersTable,
     /// Where access tokens are denied.
     pub denylist: &'a DenylistTable,
-    /// `iss` and `aud` of access tokens.
-    pub expected: Expected<'a>,
-    /// For how long a refresh token counts once it has a successor, in seconds.
+    /// `aud` of access tokens.
+    pub audience: &'a str,
+    /// For how long a refresh token is valid once it has a successor, in seconds.
     pub grace_seconds: EpochSeconds,
 }
 
 impl TokenStates<'_> {
-    /// The token, if it counts at this moment: signature, time, denylist and epoch; for a refresh token its session,
-    /// generation and user. `None` for every other, whatever the reason.
+    /// The token, if it is of the kind that is asked for, where one is, and active at this moment: signature, time, denylist and
+    /// epoch; for a refresh token its session, generation and user. `None` for every other, whatever the reason.
     ///
     /// # Errors
     /// It could not be found out.
-    pub async fn introspect(&self, token: &str, now: EpochSeconds) -> Result<Option<ActiveToken>, TokenStateError> {
-        if !is_refresh_token(token) {
-            return match self.authorizer.authorize(token, self.expected, now).await {
-                Ok(claims) => Ok(Some(ActiveToken::Access(claims))),
-                Err(AuthorizationError::Refused(_)) => Ok(None),
-                Err(AuthorizationError::Store(error)) => Err(error.into()),
-            };
+    pub async fn introspect(
+        &self,
+        token: &str,
+        asked: Option<TokenKind>,
+        now: EpochSeconds,
+    ) -> Result<Option<ActiveToken>, TokenStateError> {
+        let kind = TokenKind::of(token);
+        if asked.is_some_and(|asked| asked != kind) {
+            return Ok(None);
         }
+        match kind {
+            TokenKind::Access => {
+                let expected = Expected { issuer: ExpectedIssuer::OfThisDeployment, audience: self.audience };
+                match self.authorizer.authorize(token, expected, now).await {
+                    Ok(claims) => Ok(Some(ActiveToken::Access(claims))),
+                    Err(AuthorizationError::Refused(_)) => Ok(None),
+                    Err(AuthorizationError::Store(error)) => Err(error.into()),
+                }
+            }
+            TokenKind::Refresh => self.introspect_refresh_token(token, now).await,
+        }
+    }
+
+    async fn introspect_refresh_token(
+        &self,
+        token: &str,
+        now: EpochSeconds,
+    ) -> Result<Option<ActiveToken>, TokenStateError> {
         let Some(token) = rotation::verify(self.keys, token, now).await? else { return Ok(None) };
         let Some(session) = self.sessions.find(&token.sid).await? else { return Ok(None) };
-        let counts = session.is_live_at(now)
+        let is_valid = session.is_live_at(now)
             && (token.generation == session.generation
                 || rotation::judge(&session, token.generation, now, self.grace_seconds)
                     == rotation::Verdict::SameSuccessor);
-        if !counts {
+        if !is_valid {
             return Ok(None);
         }
         let user = rotation::live_user(self.users, &session).await?;
@@ -81,39 +130,55 @@ impl TokenStates<'_> {
     }
 
     /// Makes a token invalid. A refresh token ends its session with every access token of it, also one that has a successor
-    /// already: whoever holds it holds the session. An access token is denied alone. A token that is none of ours, or is
-    /// dead already, is no error (RFC 7009 §2.2).
+    /// already: whoever holds it holds the session. An access token is denied alone, whichever host name of this deployment it
+    /// was issued by. A token that was not issued here, or is invalid for good already, is no error (RFC 7009 §2.2).
     ///
     /// # Errors
     /// It is not known to be invalid.
     pub async fn revoke(&self, token: &str, now: EpochSeconds) -> Result<(), TokenStateError> {
-        if is_refresh_token(token) {
+        let accounts = Accounts { users: self.users, denylist: self.denylist };
+        let span = tracing::Span::current();
+        if TokenKind::of(token) == TokenKind::Refresh {
             let Some(token) = rotation::verify(self.keys, token, now).await? else { return Ok(()) };
-            tracing::Span::current().record("sid", &token.sid);
+            span.record("sid", &token.sid);
             // A session without an item has ended, and its access tokens were denied with it.
             if let Some(session) = self.sessions.find(&token.sid).await? {
-                tracing::Span::current().record("sub", &session.sub);
-                session::end(self.sessions, self.denylist, &session.sub, &session.sid, now).await?;
+                span.record("sub", &session.sub);
+                accounts.end_session(self.sessions, (&session).into(), &session.sid, now).await?;
             }
             return Ok(());
         }
-        let claims = match self.authorizer.authorize(token, self.expected, now).await {
-            Ok(claims) => claims,
+        let (claims, revocations) = match self.authorizer.issued(token, now).await {
+            Ok(issued) => issued,
             Err(AuthorizationError::Refused(_)) => return Ok(()),
             Err(AuthorizationError::Store(error)) => return Err(error.into()),
         };
-        let span = tracing::Span::current();
         span.record("sub", &claims.sub);
         span.record("sid", &claims.sid);
         span.record("jti", &claims.jti);
-        // DynamoDB, which deletes, may have a clock ahead of the function that verifies.
-        let expires_at = claims.exp.saturating_add(LEEWAY_SECONDS);
-        self.denylist.deny(&claims.sub, &Revocation::Token(claims.jti), expires_at).await?;
+        let is_over = claims.exp <= now
+            || authorization::refusal(&revocations, &claims).is_some_and(|why| why != Refusal::TooManyRevocations);
+        if !is_over {
+            accounts.deny_token(&claims, &revocations, now).await?;
+        }
         Ok(())
     }
 }
 
-/// Five parts, where an access token has three.
-fn is_refresh_token(token: &str) -> bool {
-    token.bytes().filter(|byte| *byte == b'.').count() == 4
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_token_is_seen_by_its_parts_and_a_hint_that_is_not_known_is_none() {
+        assert_eq!(TokenKind::of("1.k.s.0.m"), TokenKind::Refresh);
+        for token in ["", "h.c.s", "h.c", "a.b.c.d", "a.b.c.d.e.f"] {
+            assert_eq!(TokenKind::of(token), TokenKind::Access, "{token}");
+        }
+        assert_eq!(TokenKind::hinted("access_token"), Some(TokenKind::Access));
+        assert_eq!(TokenKind::hinted("refresh_token"), Some(TokenKind::Refresh));
+        for hint in ["", "id_token", "Access_Token", "access_token "] {
+            assert_eq!(TokenKind::hinted(hint), None, "{hint}");
+        }
+    }
 }

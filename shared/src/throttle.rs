@@ -9,14 +9,23 @@
 //! the strangers' is closed, and so has the owner who is signed in already and changes the password. All lanes together hold
 //! 50 attempts; those under way at the moment of a success may be counted again after it, so 100 is never passed.
 //!
-//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist.
+//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. Whoever is admitted only
+//! because the address is known gets, after a failure, the very refusal that everybody else gets there: it must not tell that a
+//! user of this name has logged in from this address.
+//!
+//! An attempt that is in the way of nothing but attempts under way waits for them a little: somebody whose scripts all log in at
+//! once has failed at nothing.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::clock::EpochSeconds;
 use crate::store::StoreError;
-use crate::store::login_attempts::{Counter, Lane, Limits, LoginAttemptsTable, Reservation, Tally};
+use crate::store::login_attempts::{Counter, Lane, Limits, LoginAttemptsTable, Reservation, Reserve, Tally};
+use crate::store::retry::pauses;
 use crate::store::users::User;
 use crate::username::Username;
 
@@ -39,6 +48,11 @@ const NOBODY_WINDOW_SECONDS: EpochSeconds = 30 * 24 * 60 * 60;
 
 /// Waits double this often before they are at their longest.
 const DOUBLINGS: u32 = 10;
+
+/// For how long an attempt waits for those under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an attempt can be under way, in seconds: the time that `template.yaml` gives a function that hashes.
+const UNDER_WAY_SECONDS: EpochSeconds = 20;
 
 const STRANGERS: &str = "strangers";
 const SIGNED_IN: &str = "signed-in";
@@ -65,18 +79,25 @@ pub enum ThrottleError {
 pub struct SourceNetwork(String);
 
 impl SourceNetwork {
-    /// Of an address as API Gateway gives it. Requests of which none is known count together.
+    /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in brackets
+    /// or without, with a zone or without. `None` for what is no address: it must not make everybody one address.
     #[must_use]
-    pub fn of(address: Option<&str>) -> Self {
-        let network = match address.and_then(|address| address.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()) {
-            Some(IpAddr::V4(address)) => address.to_string(),
-            Some(IpAddr::V6(address)) => {
+    pub fn of(address: &str) -> Option<Self> {
+        let address = address.trim();
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        let without_zone = bare.split_once('%').map_or(bare, |(address, _zone)| address);
+        let ip = match (without_zone.parse::<IpAddr>(), address.parse::<SocketAddr>()) {
+            (Ok(ip), _) => ip,
+            (Err(_), Ok(with_port)) => with_port.ip(),
+            (Err(_), Err(_)) => return None,
+        };
+        Some(Self(match ip.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
             }
-            None => "unknown".to_owned(),
-        };
-        Self(network)
+        }))
     }
 }
 
@@ -108,15 +129,37 @@ pub struct Admission<'a> {
     throttle: &'a Throttle,
     address: Option<Lane>,
     account: Option<Account>,
-    network: SourceNetwork,
+    network: Option<SourceNetwork>,
 }
 
 /// The account's part of an admission.
 #[derive(Debug)]
 struct Account {
     lane: Lane,
-    lapses_at: Option<EpochSeconds>,
     counter: Counter,
+    on_failure: OnFailure,
+}
+
+/// What becomes of an account's attempt that fails.
+#[derive(Clone, Copy, Debug)]
+enum OnFailure {
+    /// It is counted, in a counter that lapses or does not.
+    Count { lapses_at: Option<EpochSeconds> },
+    /// It was counted before it was made, and is refused as it would have been at an address that is not known.
+    Refuse(TooMany),
+}
+
+/// A refusal: whose attempts are too many, and after how many seconds another may be made.
+#[derive(Clone, Copy, Debug)]
+struct TooMany {
+    what: &'static str,
+    retry_after_seconds: EpochSeconds,
+}
+
+impl From<TooMany> for ThrottleError {
+    fn from(TooMany { what, retry_after_seconds }: TooMany) -> Self {
+        Self::TooMany { what, retry_after_seconds }
+    }
 }
 
 impl Throttle {
@@ -126,66 +169,62 @@ impl Throttle {
         Self { attempts, free_attempts_per_address }
     }
 
-    /// Counts an attempt to prove a password. It comes before the hash is computed.
+    /// Counts an attempt to prove a password. It comes before the hash is computed. Without a `network` only the account's
+    /// attempts are counted.
     ///
     /// # Errors
     /// It may not be made, or could not be counted.
     pub async fn admit(
         &self,
         claimant: Claimant<'_>,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<Admission<'_>, ThrottleError> {
-        // Who is signed in has five attempts, and not those of everybody behind the same address.
-        let address = match claimant {
-            Claimant::SignedIn(_) => None,
-            Claimant::Stranger { username, .. } => match self.count_address("login", network, now).await {
-                Ok(lane) => Some(lane),
-                Err(refusal @ ThrottleError::TooMany { .. }) => {
-                    // Others behind the owner's address must not lock the owner out either.
-                    let Some(username) = username else { return Err(refusal) };
-                    let account = self.admit_known(username, network, now).await?.ok_or(refusal)?;
-                    return Ok(Admission {
-                        throttle: self,
-                        address: None,
-                        account: Some(account),
-                        network: network.clone(),
-                    });
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        let account = match claimant {
-            Claimant::Stranger { username: None, .. } => None,
-            Claimant::Stranger { username: Some(username), exists } => {
-                let lapses_at = (!exists).then(|| now.saturating_add(NOBODY_WINDOW_SECONDS));
-                Some(self.admit_stranger(username, lapses_at, network, now).await?)
-            }
+        let admission = |address, account| Admission { throttle: self, address, account, network: network.cloned() };
+        let (username, exists) = match claimant {
+            // Who is signed in has five attempts, and not those of everybody behind the same address.
             Claimant::SignedIn(username) => {
-                let lane = Lane { counter: account_counter(username), name: SIGNED_IN.to_owned() };
-                let limits = account_limits(MAX_KNOWN, None);
-                match self.attempts.reserve(&lane, &limits, now, None).await? {
-                    Reservation::Reserved(counter) => Some(Account { lane, lapses_at: None, counter }),
-                    Reservation::Refused(counter) => {
-                        return Err(refused("account", wait(&counter, &lane, &limits, now)));
-                    }
+                let account = self.admit_account(username, SIGNED_IN, MAX_KNOWN, None, now).await?;
+                return account.map(|account| admission(None, Some(account))).map_err(ThrottleError::from);
+            }
+            Claimant::Stranger { username, exists } => (username, exists),
+        };
+        let address = match network {
+            Some(network) => self.count_address("login", network, now).await?.map(Some),
+            None => Ok(None),
+        };
+        let Some(username) = username else { return Ok(admission(address?, None)) };
+        let refusal = match address {
+            Ok(address) => {
+                let lapses_at = (!exists).then(|| now.saturating_add(NOBODY_WINDOW_SECONDS));
+                match self.admit_account(username, STRANGERS, MAX_STRANGERS, lapses_at, now).await? {
+                    Ok(account) => return Ok(admission(address, Some(account))),
+                    Err(refusal) => refusal,
                 }
             }
+            Err(refusal) => refusal,
         };
-        Ok(Admission { throttle: self, address, account, network: network.clone() })
+        // Neither strangers nor others behind the owner's address must lock the owner out. Nothing more is counted at the
+        // address, so that a failure makes the same calls as an attempt that is refused.
+        match self.admit_known(username, network, refusal, now).await? {
+            Some(account) => Ok(admission(None, Some(account))),
+            None => Err(refusal.into()),
+        }
     }
 
-    /// Counts something that is limited for a source address whatever comes of it: a registration, a failed refresh.
+    /// Counts something that is limited for a source address whatever comes of it: a registration, a failed refresh. Without a
+    /// `network` there is nothing to count it for.
     ///
     /// # Errors
     /// There were too many of them, or it could not be counted.
     pub async fn count(
         &self,
         what: &'static str,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<(), ThrottleError> {
-        let lane = self.count_address(what, network, now).await?;
+        let Some(network) = network else { return Ok(()) };
+        let lane = self.count_address(what, network, now).await??;
         self.attempts.fail(&lane, now, Some(now.saturating_add(ADDRESS_WINDOW_SECONDS))).await?;
         Ok(())
     }
@@ -207,8 +246,14 @@ impl Throttle {
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn welcome(&self, user: &User, network: &SourceNetwork, now: EpochSeconds) -> Result<(), StoreError> {
-        self.attempts.succeed(&counter_of(&user.username), &BTreeMap::from([(network.0.clone(), now)])).await
+    pub async fn welcome(
+        &self,
+        user: &User,
+        network: Option<&SourceNetwork>,
+        now: EpochSeconds,
+    ) -> Result<(), StoreError> {
+        let known = network.map(|network| (network.0.clone(), now)).into_iter().collect();
+        self.attempts.succeed(&counter_of(&user.username), &known).await
     }
 
     async fn count_address(
@@ -216,51 +261,67 @@ impl Throttle {
         what: &'static str,
         network: &SourceNetwork,
         now: EpochSeconds,
-    ) -> Result<Lane, ThrottleError> {
+    ) -> Result<Result<Lane, TooMany>, StoreError> {
         let lane = Lane { counter: format!("{what}#{}", network.0), name: "all".to_owned() };
         let limits =
             Limits { max_reserved: u64::MAX, waits: waits(self.free_attempts_per_address), succeeded_after: None };
         let lapses_at = now.saturating_add(ADDRESS_WINDOW_SECONDS);
-        match self.attempts.reserve(&lane, &limits, now, Some(lapses_at)).await? {
+        Ok(match self.attempts.reserve(&lane, &limits, Reserve::AsUnderWay, now, Some(lapses_at)).await? {
             Reservation::Reserved(_) => Ok(lane),
-            Reservation::Refused(counter) => Err(refused("address", wait(&counter, &lane, &limits, now))),
-        }
+            Reservation::Refused(counter) => {
+                Err(TooMany { what: "address", retry_after_seconds: wait(tally_of(&counter, &lane), &limits, now) })
+            }
+        })
     }
 
-    async fn admit_stranger(
+    /// Admits an attempt in a lane of an account. One that only attempts under way are in the way of waits for them.
+    async fn admit_account(
         &self,
         username: &Username,
+        lane: &str,
+        max_reserved: u64,
         lapses_at: Option<EpochSeconds>,
-        network: &SourceNetwork,
         now: EpochSeconds,
-    ) -> Result<Account, ThrottleError> {
-        let strangers = Lane { counter: account_counter(username), name: STRANGERS.to_owned() };
-        let limits = account_limits(MAX_STRANGERS, None);
-        let counter = match self.attempts.reserve(&strangers, &limits, now, lapses_at).await? {
-            Reservation::Reserved(counter) => return Ok(Account { lane: strangers, lapses_at, counter }),
-            Reservation::Refused(counter) => counter,
-        };
-        let strangers_wait = wait(&counter, &strangers, &limits, now);
-        match self.admit_known(username, network, now).await? {
-            Some(account) => Ok(account),
-            None => Err(refused("account", strangers_wait)),
+    ) -> Result<Result<Account, TooMany>, StoreError> {
+        let lane = Lane { counter: account_counter(username), name: lane.to_owned() };
+        let limits = account_limits(max_reserved, None);
+        let waits_until = Instant::now() + PATIENCE;
+        let mut pauses = pauses();
+        loop {
+            let counter = match self.attempts.reserve(&lane, &limits, Reserve::AsUnderWay, now, lapses_at).await? {
+                Reservation::Reserved(counter) => {
+                    return Ok(Ok(Account { lane, counter, on_failure: OnFailure::Count { lapses_at } }));
+                }
+                Reservation::Refused(counter) => counter,
+            };
+            let tally = tally_of(&counter, &lane);
+            let pause = pauses.next().filter(|_| has_attempts_under_way(tally, now));
+            match pause.map(|pause| Instant::now() + pause).filter(|next_at| *next_at < waits_until) {
+                Some(next_at) => tokio::time::sleep_until(next_at).await,
+                None => {
+                    let retry_after_seconds = wait(tally, &limits, now);
+                    return Ok(Err(TooMany { what: "account", retry_after_seconds }));
+                }
+            }
         }
     }
 
     /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its attempts are
-    /// used up.
+    /// used up. It is counted as a failure at once, so that one that fails makes no call that a refused one does not.
     async fn admit_known(
         &self,
         username: &Username,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
+        refusal: TooMany,
         now: EpochSeconds,
     ) -> Result<Option<Account>, StoreError> {
-        let own = Lane { counter: account_counter(username), name: network.0.clone() };
+        let Some(network) = network else { return Ok(None) };
+        let lane = Lane { counter: account_counter(username), name: network.0.clone() };
         let limits = account_limits(MAX_KNOWN, Some(now.saturating_sub(KNOWN_FOR_SECONDS)));
-        match self.attempts.reserve(&own, &limits, now, None).await? {
-            Reservation::Reserved(counter) => Ok(Some(Account { lane: own, lapses_at: None, counter })),
-            Reservation::Refused(_) => Ok(None),
-        }
+        Ok(match self.attempts.reserve(&lane, &limits, Reserve::AsFailure, now, None).await? {
+            Reservation::Reserved(counter) => Some(Account { lane, counter, on_failure: OnFailure::Refuse(refusal) }),
+            Reservation::Refused(_) => None,
+        })
     }
 }
 
@@ -268,8 +329,8 @@ impl Admission<'_> {
     /// The attempt failed.
     ///
     /// # Errors
-    /// It could not be counted.
-    pub async fn failed(self, now: EpochSeconds) -> Result<(), StoreError> {
+    /// It could not be counted, or it was admitted only because the address is known: then this is what everybody else is told.
+    pub async fn failed(self, now: EpochSeconds) -> Result<(), ThrottleError> {
         let attempts = &self.throttle.attempts;
         let address = async {
             match &self.address {
@@ -279,11 +340,17 @@ impl Admission<'_> {
         };
         let account = async {
             match &self.account {
-                Some(Account { lane, lapses_at, .. }) => attempts.fail(lane, now, *lapses_at).await,
-                None => Ok(()),
+                Some(Account { lane, on_failure: OnFailure::Count { lapses_at }, .. }) => {
+                    attempts.fail(lane, now, *lapses_at).await
+                }
+                Some(Account { on_failure: OnFailure::Refuse(_), .. }) | None => Ok(()),
             }
         };
-        tokio::try_join!(address, account).map(|_| ())
+        tokio::try_join!(address, account)?;
+        match self.account {
+            Some(Account { on_failure: OnFailure::Refuse(refusal), .. }) => Err(refusal.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The attempt succeeded: the account's failures are forgotten, and the address is known from now on.
@@ -292,21 +359,26 @@ impl Admission<'_> {
     /// The table did not answer. The attempt must be taken as failed.
     pub async fn succeeded(self, now: EpochSeconds) -> Result<(), StoreError> {
         let Some(Account { lane, counter, .. }) = &self.account else { return Ok(()) };
-        let successes = known_addresses(counter, &self.network, now);
+        let successes = known_addresses(counter, self.network.as_ref(), now);
         self.throttle.attempts.succeed(&lane.counter, &successes).await
     }
 }
 
 /// The addresses that are known after a success from `network`: it, and of the others the latest that are not too old.
-fn known_addresses(counter: &Counter, network: &SourceNetwork, now: EpochSeconds) -> BTreeMap<String, EpochSeconds> {
+fn known_addresses(
+    counter: &Counter,
+    network: Option<&SourceNetwork>,
+    now: EpochSeconds,
+) -> BTreeMap<String, EpochSeconds> {
+    let here = network.map(|network| &network.0);
     let mut others: Vec<_> = counter
         .successes()
         .into_iter()
-        .filter(|(name, succeeded_at)| *name != network.0 && succeeded_at.saturating_add(KNOWN_FOR_SECONDS) > now)
+        .filter(|(name, succeeded_at)| Some(name) != here && succeeded_at.saturating_add(KNOWN_FOR_SECONDS) > now)
         .collect();
     others.sort_by_key(|(_, succeeded_at)| std::cmp::Reverse(*succeeded_at));
-    others.truncate(KNOWN_ADDRESSES - 1);
-    others.into_iter().chain([(network.0.clone(), now)]).collect()
+    others.truncate(KNOWN_ADDRESSES - usize::from(here.is_some()));
+    others.into_iter().chain(here.map(|here| (here.clone(), now))).collect()
 }
 
 fn account_counter(username: &Username) -> String {
@@ -328,20 +400,25 @@ fn account_limits(max_reserved: u64, succeeded_after: Option<EpochSeconds>) -> L
     Limits { max_reserved, waits: waits(FREE_FAILURES_PER_ACCOUNT), succeeded_after }
 }
 
+fn tally_of(counter: &Counter, lane: &Lane) -> Tally {
+    counter.0.get(&lane.name).copied().unwrap_or_default()
+}
+
+/// Whether attempts of a lane are under way, as far as the counter says: reserved, not failed, and not so long ago that whoever
+/// made them is gone.
+fn has_attempts_under_way(tally: Tally, now: EpochSeconds) -> bool {
+    tally.reserved > tally.failures && now <= tally.attempted_at.saturating_add(UNDER_WAY_SECONDS)
+}
+
 /// How long to wait for a lane that is closed. One whose attempts all failed says the longest wait there is: it opens by a
 /// success elsewhere, not by time. One whose attempts are under way may be open in a moment.
-fn wait(counter: &Counter, lane: &Lane, limits: &Limits, now: EpochSeconds) -> EpochSeconds {
-    let tally: Tally = counter.0.get(&lane.name).copied().unwrap_or_default();
+fn wait(tally: Tally, limits: &Limits, now: EpochSeconds) -> EpochSeconds {
     if tally.reserved >= limits.max_reserved {
-        return if tally.failures >= limits.max_reserved { MAX_WAIT_SECONDS } else { 1 };
+        return if has_attempts_under_way(tally, now) { 1 } else { MAX_WAIT_SECONDS };
     }
     let step = limits.waits.iter().rev().find(|(failures, _)| tally.failures >= *failures);
     let wait_seconds = step.map_or(0, |(_, wait_seconds)| *wait_seconds);
     tally.attempted_at.saturating_add(wait_seconds).saturating_sub(now).clamp(1, MAX_WAIT_SECONDS)
-}
-
-fn refused(what: &'static str, retry_after_seconds: EpochSeconds) -> ThrottleError {
-    ThrottleError::TooMany { what, retry_after_seconds }
 }
 
 #[cfg(test)]
@@ -365,14 +442,29 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_counts_with_its_network() {
-        let of = |address| SourceNetwork::of(Some(address)).0;
-        assert_eq!(of("192.0.2.7"), "192.0.2.7");
-        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
-        assert_eq!(of("2001:db8:1:2::9"), "2001:db8:1:2::/64");
-        assert_eq!(of("not an address"), "unknown");
-        assert_eq!(SourceNetwork::of(None).0, "unknown");
+    fn an_address_is_read_however_it_is_written_and_an_ipv6_address_is_its_network() {
+        for (address, network) in [
+            ("192.0.2.7", "192.0.2.7"),
+            (" 192.0.2.7\n", "192.0.2.7"),
+            ("192.0.2.7:49152", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("[::ffff:192.0.2.7]:443", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+            ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
+            ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80:0:0:0::/64"),
+            ("[fe80::1%eth0]", "fe80:0:0:0::/64"),
+        ] {
+            assert_eq!(SourceNetwork::of(address).map(|network| network.0).as_deref(), Some(network), "{address:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_none() {
+        for text in ["", "unknown", "192.0.2.7, 192.0.2.8", "192.0.2", "192.0.2.7:port", "[192.0.2.7", "example.com"] {
+            assert_eq!(SourceNetwork::of(text), None, "{text:?}");
+        }
     }
 
     #[test]
@@ -387,21 +479,22 @@ mod tests {
             ("d".to_owned(), tally(now - 1)),
             ("old".to_owned(), tally(now - KNOWN_FOR_SECONDS)),
         ]));
-        let known = known_addresses(&counter, &SourceNetwork("here".to_owned()), now);
+        let known = known_addresses(&counter, Some(&SourceNetwork("here".to_owned())), now);
         assert_eq!(known.keys().map(String::as_str).collect::<Vec<_>>(), ["b", "c", "d", "here"]);
+        let known = known_addresses(&counter, None, now);
+        assert_eq!(known.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
     }
 
     #[test]
     fn a_wait_is_what_is_left_of_it() {
         let limits = account_limits(MAX_STRANGERS, None);
-        let lane = Lane { counter: "account#alice".to_owned(), name: STRANGERS.to_owned() };
-        let of = |reserved, failures| {
-            let tally = Tally { reserved, failures, attempted_at: 1000, succeeded_at: None };
-            wait(&Counter(BTreeMap::from([(STRANGERS.to_owned(), tally)])), &lane, &limits, 1000)
+        let of = |reserved, failures, attempted_at| {
+            wait(Tally { reserved, failures, attempted_at, succeeded_at: None }, &limits, 1000)
         };
-        assert_eq!(of(6, 6), 2);
-        assert_eq!(of(16, 15), 900);
-        assert_eq!(of(25, 25), 900);
-        assert_eq!(of(25, 3), 1, "they are under way");
+        assert_eq!(of(6, 6, 1000), 2);
+        assert_eq!(of(16, 15, 1000), 900);
+        assert_eq!(of(25, 25, 1000), 900);
+        assert_eq!(of(25, 3, 980), 1, "they are under way");
+        assert_eq!(of(25, 3, 979), 900, "they were given up");
     }
 }

@@ -17,14 +17,15 @@ use shared::keys::signing::TokenSigner;
 use shared::keys::verification::VerificationKeys;
 use shared::keys::{KeyKind, KeyPurpose};
 use shared::session;
-use shared::store::denylist::{DenylistTable, Revocation};
+use shared::store::denylist::{DenylistTable, Revocation, Revocations};
 use shared::store::signing_keys::SigningKeysTable;
 use shared::token::issuer::{Issuer, Subject};
-use shared::token::verifier::{Expected, Refusal};
+use shared::token::verifier::{Expected, ExpectedIssuer, Refusal};
 use tables::Tables;
 
 const NOW: u64 = 1_800_000_000;
-const EXPECTED: Expected<'_> = Expected { issuer: "https://api.example.com", audience: "latchkey" };
+const ISSUER: &str = "https://api.example.com";
+const EXPECTED: Expected<'_> = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: "latchkey" };
 
 /// An authorizer that has just started, on tables of its own.
 async fn authorizer(tables: &Tables) -> AccessTokenAuthorizer {
@@ -60,7 +61,7 @@ async fn delete_key(tables: &Tables, signer: &TokenSigner) {
 fn token(signer: &TokenSigner, iat: u64) -> String {
     let subject = Subject { sub: "sub", username: "alice", roles: &[], epoch: 3, sid: "s" };
     let issuer = Issuer { audience: EXPECTED.audience.to_owned(), lifetime_seconds: 900 };
-    let token = issuer.issue(signer, EXPECTED.issuer, subject, iat, &SystemRandom::new()).unwrap();
+    let token = issuer.issue(signer, ISSUER, subject, iat, &SystemRandom::new()).unwrap();
     token.expose_secret().to_owned()
 }
 
@@ -87,7 +88,7 @@ async fn revoked_token() {
     let authorizer = authorizer(&tables).await;
     let (revoked, other) = (token(&signer, NOW), token(&signer, NOW));
     let jti = authorizer.authorize(&revoked, EXPECTED, NOW).await.unwrap().jti;
-    tables.denylist().deny("sub", &Revocation::Token(jti), NOW + 900).await.unwrap();
+    tables.denylist().deny("sub", &Revocation::Token(jti), NOW + 900, &Revocations::default()).await.unwrap();
     assert_eq!(refusal(&authorizer, &revoked, NOW).await, Some(Refusal::RevokedToken));
     assert_eq!(refusal(&authorizer, &other, NOW).await, None);
 }
@@ -98,9 +99,16 @@ async fn revoked_session() {
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let token = token(&signer, NOW);
-    tables.denylist().deny("sub", &Revocation::Session("another".to_owned()), NOW + 900).await.unwrap();
+    tables
+        .denylist()
+        .deny("sub", &Revocation::Session("another".to_owned()), NOW + 900, &Revocations::default())
+        .await
+        .unwrap();
     assert_eq!(refusal(&authorizer, &token, NOW).await, None);
-    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
+    let denylist = tables.denylist();
+    let found = denylist.revocations("sub", NOW).await.unwrap();
+    let expires_at = session::revocation_expires_at(NOW);
+    tables.sessions().end((&denylist, &found), "sub", "s", expires_at).await.unwrap();
     assert_eq!(refusal(&authorizer, &token, NOW).await, Some(Refusal::RevokedSession));
     assert_eq!(refusal(&authorizer, &token, NOW + 899).await, Some(Refusal::RevokedSession));
 }
@@ -111,9 +119,9 @@ async fn revoked_epoch() {
     let signer = add_key(&tables).await;
     let authorizer = authorizer(&tables).await;
     let token = token(&signer, NOW);
-    tables.denylist().deny("sub", &Revocation::Epoch(3), NOW + 900).await.unwrap();
+    tables.denylist().deny("sub", &Revocation::Epoch(3), NOW + 900, &Revocations::default()).await.unwrap();
     assert_eq!(refusal(&authorizer, &token, NOW).await, None, "the token is of epoch 3 itself");
-    tables.denylist().deny("sub", &Revocation::Epoch(4), NOW + 900).await.unwrap();
+    tables.denylist().deny("sub", &Revocation::Epoch(4), NOW + 900, &Revocations::default()).await.unwrap();
     assert_eq!(refusal(&authorizer, &token, NOW).await, Some(Refusal::RevokedEpoch));
 }
 

@@ -12,12 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use shared::account::Owner;
 use shared::session;
 use shared::store::sessions::{ABSOLUTE_LIFETIME_SECONDS, IDLE_LIFETIME_SECONDS};
+use shared::token::verifier::LEEWAY_SECONDS;
 use shared::username::Username;
 use world::{GRACE_SECONDS, Held, LIFETIME_SECONDS, NOW, World};
 
 const DAY: u64 = 24 * 60 * 60;
+/// How long the end of a session is remembered.
+const KEPT_SECONDS: u64 = 3600 + 2 * LEEWAY_SECONDS;
 
 /// What happens next. A number chooses among the tokens that there are by then.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ enum Step {
     RevokeAccessToken(usize),
     Disable,
     Enable,
+    /// So many sessions end, each on its own.
+    EndMany(usize),
     /// So many seconds pass.
     Pass(u64),
 }
@@ -62,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::RevokeAccessToken),
         1 => Just(Step::Disable),
         1 => Just(Step::Enable),
+        1 => prop::sample::select(vec![30, 65]).prop_map(Step::EndMany),
         4 => seconds.prop_map(Step::Pass),
     ]
 }
@@ -72,6 +79,11 @@ struct Model {
     epoch: u64,
     is_disabled: bool,
     sessions: BTreeMap<String, Known>,
+    /// Until when each revocation is kept that was made since the epoch was last raised.
+    single: Vec<u64>,
+    /// Until when the item of the last raise is kept, and any item at all.
+    raise_kept_until: u64,
+    any_kept_until: u64,
 }
 
 /// What the model knows of a session.
@@ -144,8 +156,34 @@ impl Model {
         }
     }
 
-    fn end(&mut self, sid: &str) {
-        self.sessions.get_mut(sid).unwrap().is_ended = true;
+    /// A session of this epoch is to end, or a token of it, alone. Where too many did, all of the epoch end instead; `false` then.
+    fn is_revoked_alone(&mut self, epoch: u64, kept_until: u64, now: u64) -> bool {
+        self.single.retain(|kept_until| *kept_until > now);
+        if self.single.len() > 64 {
+            if epoch == self.epoch {
+                self.raise(now);
+            }
+            return false;
+        }
+        let kept_until = kept_until.max(if self.raise_kept_until > now { self.raise_kept_until } else { 0 });
+        self.single.push(kept_until);
+        self.any_kept_until = self.any_kept_until.max(kept_until);
+        true
+    }
+
+    fn raise(&mut self, now: u64) {
+        self.epoch += 1;
+        self.single.clear();
+        let latest = if self.any_kept_until > now { self.any_kept_until + 1 } else { 0 };
+        self.raise_kept_until = (now + KEPT_SECONDS).max(latest);
+        self.any_kept_until = self.raise_kept_until;
+    }
+
+    fn end(&mut self, sid: &str, now: u64) {
+        let epoch = self.sessions[sid].epoch;
+        if self.is_revoked_alone(epoch, now + KEPT_SECONDS, now) {
+            self.sessions.get_mut(sid).unwrap().is_ended = true;
+        }
     }
 }
 
@@ -185,29 +223,46 @@ async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestC
                         let epoch = model.epoch;
                         issued.push(Pair { held, generation, epoch, issued_at: now, is_revoked: false });
                     }
-                    Err(_) if expected == Expectation::NothingAndTheEndOfTheSession => model.end(&sid),
+                    Err(_) if expected == Expectation::NothingAndTheEndOfTheSession => model.end(&sid, now),
                     Err(_) => {}
                 }
             }
             Step::RevokeRefreshToken(number) => {
                 let Some(index) = chosen(*number) else { continue };
                 world.token_states().revoke(&issued[index].held.refresh, now).await.unwrap();
-                model.end(&issued[index].held.sid);
+                let sid = issued[index].held.sid.clone();
+                if !model.sessions[&sid].is_ended {
+                    model.end(&sid, now);
+                }
             }
             Step::RevokeAccessToken(number) => {
                 let Some(index) = chosen(*number) else { continue };
                 world.token_states().revoke(&issued[index].held.access, now).await.unwrap();
-                issued[index].is_revoked = true;
+                if model.is_access_token_alive(&issued[index], now) {
+                    let expires_at = issued[index].issued_at + LIFETIME_SECONDS;
+                    let epoch = issued[index].epoch;
+                    issued[index].is_revoked = model.is_revoked_alone(epoch, expires_at + LEEWAY_SECONDS, now);
+                }
             }
             Step::Disable => {
                 if world.accounts().disable(&name, now).await.unwrap() {
-                    model.epoch += 1;
+                    model.raise(now);
                     model.is_disabled = true;
                 }
             }
             Step::Enable => {
                 world.accounts().enable(&name).await.unwrap();
                 model.is_disabled = false;
+            }
+            Step::EndMany(number) => {
+                let user = world.user(username).await;
+                for number in 0..*number {
+                    // Whether a session was ever stored does not matter.
+                    let sid = format!("{now}-{number}");
+                    let owner = Owner { sub: &user.user_id, username, epoch: model.epoch };
+                    world.accounts().end_session(&world.sessions, owner, &sid, now).await.unwrap();
+                    model.is_revoked_alone(model.epoch, now + KEPT_SECONDS, now);
+                }
             }
             // What a caller does passes the authorizer first.
             Step::Logout(number)
@@ -219,27 +274,27 @@ async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestC
                 match step {
                     Step::Logout(_) => {
                         world.logout(&caller, now).await.unwrap();
-                        model.end(&caller.sid);
+                        model.end(&caller.sid, now);
                     }
                     Step::LogoutEverywhere(_) => {
                         world.logout_everywhere(&caller, now).await.unwrap();
-                        model.epoch += 1;
+                        model.raise(now);
                     }
                     Step::EndSession(_, other) => {
                         let other = issued[chosen(*other).unwrap()].held.sid.clone();
                         let listed = session::list(&world.sessions, &caller, now).await.unwrap();
                         let is_listed = listed.iter().any(|session| session.sid == other);
                         let is_ended =
-                            session::end_own(&world.sessions, &world.denylist, &caller, &other, now).await.unwrap();
+                            session::end_own(&world.sessions, world.accounts(), &caller, &other, now).await.unwrap();
                         prop_assert_eq!(is_ended, is_listed);
                         if is_ended {
-                            model.end(&other);
+                            model.end(&other, now);
                         }
                     }
                     _ => {
                         let user = world.user(username).await;
                         let held = world.change_password(user, "a horse of quite another colour", now).await.unwrap();
-                        model.epoch += 1;
+                        model.raise(now);
                         issued.push(model.add(held, now));
                     }
                 }
@@ -256,7 +311,7 @@ async fn compare(world: &World, model: &Model, issued: &[Pair], step: &Step, now
         let refusal = world.refusal(&token.held.access, now).await;
         let is_alive = model.is_access_token_alive(token, now);
         prop_assert_eq!(refusal.is_none(), is_alive, "access token {} after {:?}: {:?}", number, step, refusal);
-        let counts = world.token_states().introspect(&token.held.refresh, now).await.unwrap().is_some();
+        let counts = world.token_states().introspect(&token.held.refresh, None, now).await.unwrap().is_some();
         let expected = model.expectation(token, now);
         prop_assert_eq!(counts, expected == Expectation::Successor, "refresh token {} after {:?}", number, step);
     }

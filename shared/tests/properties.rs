@@ -22,11 +22,12 @@ use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
 use shared::password::hash::Hasher;
 use shared::token::issuer::{Issuer, Subject};
 use shared::token::refresh::{self, Unverified};
-use shared::token::verifier::{Expected, LEEWAY_SECONDS, verify};
+use shared::token::verifier::{Expected, ExpectedIssuer, LEEWAY_SECONDS, verify};
 use shared::username::Username;
 
 const NOW: u64 = 1_800_000_000;
-const EXPECTED: Expected<'_> = Expected { issuer: "https://api.example.com", audience: "latchkey" };
+const ISSUER: &str = "https://api.example.com";
+const EXPECTED: Expected<'_> = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: "latchkey" };
 
 /// A ring, and a token that counts under it.
 static ISSUED: LazyLock<(KeyRing, String)> = LazyLock::new(|| {
@@ -41,7 +42,7 @@ static ISSUED: LazyLock<(KeyRing, String)> = LazyLock::new(|| {
         let signer = TokenSigner::new(key.record.kid.clone(), SigningAlgorithm::Es256, &opened);
         let subject = Subject { sub: "sub", username: "alice", roles: &[], epoch: 0, sid: "sid" };
         let issuer = Issuer { audience: EXPECTED.audience.to_owned(), lifetime_seconds: 900 };
-        let token = issuer.issue(&signer, EXPECTED.issuer, subject, NOW, &SystemRandom::new()).unwrap();
+        let token = issuer.issue(&signer, ISSUER, subject, NOW, &SystemRandom::new()).unwrap();
         (KeyRing::new(&[key.record]), token.expose_secret().to_owned())
     })
 });
@@ -85,7 +86,7 @@ fn sign(claims: &str) -> String {
 
 fn good_claims() -> Value {
     json!({
-        "iss": EXPECTED.issuer, "sub": "sub", "aud": EXPECTED.audience, "exp": NOW + 900, "iat": NOW, "nbf": NOW,
+        "iss": ISSUER, "sub": "sub", "aud": EXPECTED.audience, "exp": NOW + 900, "iat": NOW, "nbf": NOW,
         "jti": "jti", "client_id": "latchkey", "sid": "sid", "username": "alice", "roles": ["user"], "epoch": 0,
     })
 }
@@ -100,7 +101,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         (NOW - 1000..NOW + 5000).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        Just(Value::from(EXPECTED.issuer)),
+        Just(Value::from(ISSUER)),
         Just(Value::from(EXPECTED.audience)),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {

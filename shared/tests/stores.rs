@@ -3,7 +3,7 @@
 
 mod tables;
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use sam_template::{Parameters, Template};
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ use shared::keys::generation::generate;
 use shared::keys::sealing::Sealer;
 use shared::keys::{KeyKind, KeyPurpose, SealedKey};
 use shared::session;
-use shared::store::denylist::Revocation;
+use shared::store::denylist::{DenylistTable, Revocation, Revocations};
 use shared::store::sessions::{IDLE_LIFETIME_SECONDS, Session};
 use shared::store::users::{Change, User, UserStatus};
 use shared::store::{StoreError, client};
@@ -53,6 +53,18 @@ fn alice() -> Username {
     Username::parse("alice").unwrap()
 }
 
+async fn revoked(denylist: &DenylistTable, sub: &str, now: u64) -> Vec<Revocation> {
+    denylist.revocations(sub, now).await.unwrap().iter().cloned().collect()
+}
+
+/// Ends a session of the user `sub`.
+async fn end(tables: &Tables, sid: &str) {
+    let denylist = tables.denylist();
+    let found = denylist.revocations("sub", NOW).await.unwrap();
+    let expires_at = session::revocation_expires_at(NOW);
+    tables.sessions().end((&denylist, &found), "sub", sid, expires_at).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_user_is_read_as_added() {
     let tables = Tables::create("user-round-trip");
@@ -90,7 +102,7 @@ async fn disabling_a_user_raises_the_epoch_and_denies_what_is_older() {
     assert!(accounts.disable(&alice(), NOW).await.unwrap());
     let found = users.find(&alice()).await.unwrap().unwrap();
     assert_eq!((found.status, found.epoch), (UserStatus::Disabled, 4));
-    assert_eq!(denylist.revocations("id-of-alice", NOW).await.unwrap(), [Revocation::Epoch(4)]);
+    assert_eq!(revoked(&denylist, "id-of-alice", NOW).await, [Revocation::Epoch(4)]);
     assert!(!accounts.disable(&alice(), NOW).await.unwrap());
     assert_eq!(users.find(&alice()).await.unwrap().unwrap().epoch, 4);
 }
@@ -100,11 +112,13 @@ async fn the_epoch_of_a_user_who_was_changed_meanwhile_is_not_raised() {
     let tables = Tables::create("user-epoch-stale");
     tables.users().add(&user("alice")).await.unwrap();
     for stale in [User { epoch: 2, ..user("alice") }, User { user_id: "another".to_owned(), ..user("alice") }] {
-        let raised = tables.users().raise_epoch(&tables.denylist(), &stale, Change::Disable, None, NOW + 10).await;
+        let (denylist, found) = (tables.denylist(), Revocations::default());
+        let users = tables.users();
+        let raised = users.raise_epoch((&denylist, &found), &stale.at_epoch(), Change::Disable, None, NOW + 10).await;
         assert!(!raised.unwrap());
     }
     assert_eq!(tables.users().find(&alice()).await.unwrap().unwrap().status, UserStatus::Enabled);
-    assert_eq!(tables.denylist().revocations("id-of-alice", NOW).await.unwrap(), []);
+    assert_eq!(revoked(&tables.denylist(), "id-of-alice", NOW).await, []);
 }
 
 #[tokio::test]
@@ -144,28 +158,27 @@ async fn ending_a_session_denies_its_tokens_and_can_be_repeated() {
     let (sessions, denylist) = (tables.sessions(), tables.denylist());
     sessions.add(&session("s")).await.unwrap();
     for _ in 0..2 {
-        session::end(&sessions, &denylist, "sub", "s", NOW).await.unwrap();
+        end(&tables, "s").await;
         assert_eq!(sessions.find("s").await.unwrap(), None);
-        assert_eq!(denylist.revocations("sub", NOW).await.unwrap(), [Revocation::Session("s".to_owned())]);
+        assert_eq!(revoked(&denylist, "sub", NOW).await, [Revocation::Session("s".to_owned())]);
     }
 }
 
 #[tokio::test]
 async fn a_session_that_was_never_stored_can_be_ended_too() {
     let tables = Tables::create("session-end-unknown");
-    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
-    let denied = tables.denylist().revocations("sub", NOW).await.unwrap();
-    assert_eq!(denied, [Revocation::Session("s".to_owned())]);
+    end(&tables, "s").await;
+    assert_eq!(revoked(&tables.denylist(), "sub", NOW).await, [Revocation::Session("s".to_owned())]);
 }
 
 #[tokio::test]
 async fn an_ended_session_is_denied_until_the_last_token_it_can_have_has_expired() {
     let tables = Tables::create("session-end-expiry");
-    session::end(&tables.sessions(), &tables.denylist(), "sub", "s", NOW).await.unwrap();
+    end(&tables, "s").await;
     // Issued by a clock 10 s ahead, for the longest lifetime there is; and DynamoDB's clock may be 10 s ahead too.
     let last = NOW + 10 + 3600 + 10;
-    assert_eq!(tables.denylist().revocations("sub", last - 1).await.unwrap().len(), 1);
-    assert_eq!(tables.denylist().revocations("sub", last + 1).await.unwrap().len(), 0);
+    assert_eq!(revoked(&tables.denylist(), "sub", last - 1).await.len(), 1);
+    assert_eq!(revoked(&tables.denylist(), "sub", last + 1).await.len(), 0);
     let item = tables.client.scan().table_name(tables.name_of("DenylistTable")).send().await.unwrap();
     assert_eq!(item.items()[0]["expires_at"], AttributeValue::N(last.to_string()));
 }
@@ -181,47 +194,12 @@ async fn the_denylist_gives_what_still_matters_of_this_user() {
         ("sub", Revocation::Epoch(7), NOW + 3600),
         ("other", Revocation::Token("of another".to_owned()), NOW + 900),
     ] {
-        denylist.deny(sub, &what, expires_at).await.unwrap();
+        denylist.deny(sub, &what, expires_at, &Revocations::default()).await.unwrap();
     }
     assert_eq!(
-        denylist.revocations("sub", NOW).await.unwrap(),
-        [Revocation::Token("j".to_owned()), Revocation::Session("s".to_owned()), Revocation::Epoch(7)]
+        revoked(&denylist, "sub", NOW).await,
+        [Revocation::Epoch(7), Revocation::Session("s".to_owned()), Revocation::Token("j".to_owned())]
     );
-}
-
-#[tokio::test]
-async fn a_denylist_of_several_pages_is_read_to_its_end() {
-    let tables = Tables::create("denylist-pages");
-    let table = tables.name_of("DenylistTable");
-    // A page has at most 1 MiB; the sort key at most 1024 bytes.
-    let filler = "x".repeat(1000);
-    let items: Vec<_> = (0..1200)
-        .map(|number| {
-            let put = PutRequest::builder()
-                .item("sub", AttributeValue::S("sub".to_owned()))
-                .item("revocation", AttributeValue::S(format!("{:010}#jti#{number}{filler}", NOW + 10)))
-                .build()
-                .unwrap();
-            WriteRequest::builder().put_request(put).build()
-        })
-        .collect();
-    for batch in items.chunks(25) {
-        tables.client.batch_write_item().request_items(&table, batch.to_vec()).send().await.unwrap();
-    }
-    tables.denylist().deny("sub", &Revocation::Session("the last".to_owned()), NOW + 900).await.unwrap();
-    let first_page = tables
-        .client
-        .query()
-        .table_name(&table)
-        .key_condition_expression("#s = :s")
-        .expression_attribute_names("#s", "sub");
-    let first_page =
-        first_page.expression_attribute_values(":s", AttributeValue::S("sub".to_owned())).send().await.unwrap();
-    assert!(first_page.last_evaluated_key().is_some(), "one page would prove nothing");
-
-    let revocations = tables.denylist().revocations("sub", NOW).await.unwrap();
-    assert_eq!(revocations.len(), 1201);
-    assert_eq!(revocations.last(), Some(&Revocation::Session("the last".to_owned())));
 }
 
 #[tokio::test]

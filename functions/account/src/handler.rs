@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::account;
+use shared::account::{self, Accounts};
 use shared::clock::{self, EpochSeconds};
 use shared::http::error::ApiError;
 use shared::http::request::{self, caller};
@@ -18,7 +18,7 @@ use shared::store::denylist::DenylistTable;
 use shared::store::sessions::{Session, SessionsTable};
 use shared::store::users::UsersTable;
 use shared::telemetry;
-use shared::throttle::{SourceNetwork, Throttle};
+use shared::throttle::Throttle;
 
 /// What registration and the list of sessions need.
 pub(crate) struct Account {
@@ -70,13 +70,13 @@ impl Account {
         }
         let Registration { username, password } =
             request::json_body(request, "an object with the strings `username` and `password`")?;
-        let network = SourceNetwork::of(request::origin(request).source_address.as_deref());
-        self.throttle.count("register", &network, now).await?;
+        let network = request::network(request);
+        self.throttle.count("register", network.as_ref(), now).await?;
         let user =
             account::register(&self.users, &self.hasher, self.policy, &self.random, &username, &password, now).await?;
         tracing::Span::current().record("sub", &user.user_id);
         // The account is there whether this works or not, and the answer must say so.
-        if let Err(error) = self.throttle.welcome(&user, &network, now).await {
+        if let Err(error) = self.throttle.welcome(&user, network.as_ref(), now).await {
             let error = telemetry::chain(&error);
             tracing::error!(
                 outcome = "failed",
@@ -101,7 +101,8 @@ impl Account {
         let caller = caller(request)?;
         let parameters = request.path_parameters();
         let sid = parameters.first("sid").ok_or(ApiError::NoSuchSession)?;
-        if session::end_own(&self.sessions, &self.denylist, &caller, sid, now).await? {
+        let accounts = Accounts { users: &self.users, denylist: &self.denylist };
+        if session::end_own(&self.sessions, accounts, &caller, sid, now).await? {
             Ok(response::empty(StatusCode::NO_CONTENT))
         } else {
             Err(ApiError::NoSuchSession)

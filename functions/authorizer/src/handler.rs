@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
 use shared::config::TokenParties;
 use shared::identity::Identity;
-use shared::token::verifier::{Expected, Refusal};
+use shared::token::verifier::{Check, Expected, ExpectedIssuer, Refusal};
 use shared::{clock, telemetry};
 
 use crate::event::answer::{Answer, PolicyResponse, RoleError, SimpleResponse};
@@ -100,7 +100,7 @@ impl Authorizer {
     async fn decide(&self, event: &Event<'_>) -> Result<Identity, DecisionError> {
         let token = event.access_token()?;
         let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(DecisionError::NoIssuer)?;
-        let expected = Expected { issuer: &issuer, audience: &self.parties.audience };
+        let expected = Expected { issuer: ExpectedIssuer::Exactly(&issuer), audience: &self.parties.audience };
         Ok(self.tokens.authorize(token, expected, clock::now()).await?.into())
     }
 }
@@ -129,10 +129,8 @@ fn refused(kind: Kind, refusal: Refusal) -> Result<Answer, Diagnostic> {
         Kind::HttpV2 => Ok(Answer::Simple(SimpleResponse::deny())),
         // What an HTTP API makes of an error's text is not documented.
         Kind::HttpV1(stage) => Ok(Answer::Policy(PolicyResponse::deny(stage))),
-        Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => match refusal {
-            Refusal::RevokedToken | Refusal::RevokedSession | Refusal::RevokedEpoch => {
-                Ok(Answer::Policy(PolicyResponse::deny(stage)))
-            }
+        Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => match refusal.check() {
+            Check::Revocation => Ok(Answer::Policy(PolicyResponse::deny(stage))),
             // Exactly this word, from which API Gateway makes a 401. Any other error is a 500.
             _ => Err(diagnostic("Unauthorized", "Unauthorized")),
         },

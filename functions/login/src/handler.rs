@@ -21,7 +21,7 @@ use shared::session::{self, Issuance};
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::SessionsTable;
 use shared::store::users::UsersTable;
-use shared::throttle::{SourceNetwork, Throttle};
+use shared::throttle::Throttle;
 use shared::token::issuer::Issuer;
 
 /// What a login and a change of the password need.
@@ -74,10 +74,12 @@ impl Login {
             request::json_body(request, "an object with the strings `username` and `password`")?;
         let iss = request::issuer(request, &self.parties)?;
         let origin = request::origin(request);
-        let network = SourceNetwork::of(origin.source_address.as_deref());
+        let network = request::network(request);
 
-        let user =
-            self.authenticator().authenticate(&credentials.username, &credentials.password, &network, now).await?;
+        let user = self
+            .authenticator()
+            .authenticate(&credentials.username, &credentials.password, network.as_ref(), now)
+            .await?;
         tracing::Span::current().record("sub", &user.user_id);
         let keys = self.keys.get(now).await?;
         let tokens = session::begin(&self.sessions, self.issuance(&keys, &iss), &user, origin, now).await?;
@@ -104,11 +106,11 @@ impl Login {
             request::json_body(request, "an object with the strings `current_password` and `new_password`")?;
         let iss = request::issuer(request, &self.parties)?;
         let origin = request::origin(request);
-        let network = SourceNetwork::of(origin.source_address.as_deref());
+        let network = request::network(request);
 
         let user = self
             .authenticator()
-            .authenticate_again(&caller, &passwords.current_password, &network, now)
+            .authenticate_again(&caller, &passwords.current_password, network.as_ref(), now)
             .await
             .map_err(ApiError::CurrentPassword)?;
         let keys = self.keys.get(now).await?;

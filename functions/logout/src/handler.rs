@@ -7,7 +7,6 @@ use shared::clock;
 use shared::http::error::ApiError;
 use shared::http::request::caller;
 use shared::http::response;
-use shared::session;
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::SessionsTable;
 use shared::store::users::UsersTable;
@@ -25,11 +24,12 @@ impl Logout {
     pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
         let now = clock::now();
         let caller = caller(&request)?;
+        let accounts = Accounts { users: &self.users, denylist: &self.denylist };
         if is_everywhere(&request)? {
             tracing::Span::current().record("event", "logout_everywhere");
-            Accounts { users: &self.users, denylist: &self.denylist }.revoke_own(&caller, now).await?;
+            accounts.revoke_own((&caller).into(), now).await?;
         } else {
-            session::end(&self.sessions, &self.denylist, &caller.sub, &caller.sid, now).await?;
+            accounts.end_session(&self.sessions, (&caller).into(), &caller.sid, now).await?;
         }
         Ok(response::empty(StatusCode::NO_CONTENT))
     }

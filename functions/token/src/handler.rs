@@ -11,16 +11,15 @@ use shared::http::error::ApiError;
 use shared::http::form::Form;
 use shared::http::request::{self, caller};
 use shared::http::response;
-use shared::introspection::{ActiveToken, TokenStates};
+use shared::introspection::{ActiveToken, TokenKind, TokenStates};
 use shared::keys::active::ActiveKeyCache;
 use shared::session::rotation::{Refresh, refresh};
 use shared::store::denylist::DenylistTable;
 use shared::store::sessions::SessionsTable;
 use shared::store::users::UsersTable;
-use shared::throttle::{SourceNetwork, Throttle};
+use shared::throttle::Throttle;
 use shared::token::claims::FIRST_PARTY_CLIENT_ID;
 use shared::token::issuer::Issuer;
-use shared::token::verifier::Expected;
 
 /// Roles that may introspect tokens: of a resource server, and of a person who looks into something.
 const SERVICE: &str = "service";
@@ -44,24 +43,24 @@ impl TokenEndpoints {
     /// One of the three.
     pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
         let now = clock::now();
-        let iss = request::issuer(&request, &self.parties)?;
         let span = tracing::Span::current();
         match request::route_key(&request) {
-            Some("POST /token") => self.refresh(&request, &iss, now).await,
+            Some("POST /token") => self.refresh(&request, now).await,
             Some("POST /revoke") => {
                 span.record("event", "revoke");
-                self.revoke(&request, &iss, now).await
+                self.revoke(&request, now).await
             }
             Some("POST /introspect") => {
                 span.record("event", "introspect");
-                self.introspect(&request, &iss, now).await
+                self.introspect(&request, now).await
             }
             _ => Err(ApiError::NoRoute),
         }
     }
 
     /// The next tokens for a refresh token (RFC 6749 §6).
-    async fn refresh(&self, request: &Request, iss: &str, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
+    async fn refresh(&self, request: &Request, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
+        let iss = request::issuer(request, &self.parties)?;
         let form = Form::read(request)?;
         if form.required("grant_type")? != "refresh_token" {
             return Err(ApiError::UnsupportedGrantType);
@@ -76,7 +75,7 @@ impl TokenEndpoints {
             users: &self.users,
             keys: &self.keys,
             issuer: &self.issuer,
-            iss,
+            iss: &iss,
             random: &self.random,
             grace_seconds: self.grace_seconds,
         };
@@ -84,41 +83,43 @@ impl TokenEndpoints {
             Ok(tokens) => response::tokens(&tokens),
             Err(error) => {
                 if error.is_suspicious() {
-                    let network = SourceNetwork::of(request::origin(request).source_address.as_deref());
-                    self.throttle.count("refresh", &network, now).await?;
+                    let network = request::network(request);
+                    self.throttle.count("refresh", network.as_ref(), now).await?;
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// 200 once the token is dead, or never lived (RFC 7009 §2.2).
-    async fn revoke(&self, request: &Request, iss: &str, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
+    /// 200 once the token is invalid, whatever it was (RFC 7009 §2.2).
+    async fn revoke(&self, request: &Request, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
         let form = Form::read(request)?;
         check_client(&form)?;
-        self.token_states(iss).revoke(form.required("token")?, now).await?;
+        self.token_states().revoke(form.required("token")?, now).await?;
         Ok(response::empty(StatusCode::OK))
     }
 
     /// What a token is worth at this moment (RFC 7662 §2.2), for those who may ask.
-    async fn introspect(&self, request: &Request, iss: &str, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
+    async fn introspect(&self, request: &Request, now: EpochSeconds) -> Result<Response<Body>, ApiError> {
         let caller = caller(request)?;
         if !caller.has_role(SERVICE) && !caller.has_role(ADMIN) {
             return Err(ApiError::InsufficientScope(SERVICE));
         }
         let form = Form::read(request)?;
-        let token = self.token_states(iss).introspect(form.required("token")?, now).await?;
-        response::json(StatusCode::OK, &token.map_or_else(|| json!({ "active": false }), |token| state(token, iss)))
+        let iss = request::issuer(request, &self.parties)?;
+        let asked = form.get("token_type_hint").and_then(TokenKind::hinted);
+        let token = self.token_states().introspect(form.required("token")?, asked, now).await?;
+        response::json(StatusCode::OK, &token.map_or_else(|| json!({ "active": false }), |token| state(token, &iss)))
     }
 
-    fn token_states<'a>(&'a self, iss: &'a str) -> TokenStates<'a> {
+    fn token_states(&self) -> TokenStates<'_> {
         TokenStates {
             authorizer: &self.authorizer,
             keys: &self.keys,
             sessions: &self.sessions,
             users: &self.users,
             denylist: &self.denylist,
-            expected: Expected { issuer: iss, audience: &self.parties.audience },
+            audience: &self.parties.audience,
             grace_seconds: self.grace_seconds,
         }
     }
@@ -149,6 +150,7 @@ fn state(token: ActiveToken, iss: &str) -> Value {
             "sid": claims.sid,
             "roles": claims.roles,
         }),
+        // No roles: a refresh token opens nothing.
         ActiveToken::Refresh(session, user) => json!({
             "active": true,
             "token_type": "refresh_token",
@@ -159,7 +161,6 @@ fn state(token: ActiveToken, iss: &str) -> Value {
             "exp": session.ends_at(),
             "iat": session.refreshed_at,
             "sid": session.sid,
-            "roles": user.roles,
         }),
     }
 }

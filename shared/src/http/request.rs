@@ -83,6 +83,25 @@ pub fn origin(request: &Request) -> crate::session::Origin {
     }
 }
 
+/// The network that the request came from, by which attempts are counted. `None` where the address cannot be read: an error of
+/// ours, or of what stands before the API, that must not make all clients one.
+#[cfg(feature = "store")]
+#[must_use]
+pub fn network(request: &Request) -> Option<crate::throttle::SourceNetwork> {
+    let address = context(request).and_then(|context| context.http.source_ip.as_deref());
+    let network = address.and_then(crate::throttle::SourceNetwork::of);
+    if network.is_none() {
+        // Not what it is: nobody knows what it holds.
+        tracing::error!(
+            event = "source_address",
+            outcome = "failed",
+            reason = "unreadable_source_address",
+            "the request's sourceIp is no address; nothing is counted for its network"
+        );
+    }
+    network
+}
+
 /// The caller, who must be known. What is logged for the request says who it was.
 ///
 /// # Errors

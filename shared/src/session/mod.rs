@@ -4,15 +4,15 @@ pub mod rotation;
 
 use secrecy::SecretString;
 
+use crate::account::Accounts;
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use crate::identity::Identity;
 use crate::keys::active::ActiveKeys;
 use crate::random::{self, Random, RandomError};
 use crate::store::StoreError;
-use crate::store::denylist::DenylistTable;
 use crate::store::sessions::{IDLE_LIFETIME_SECONDS, Session, SessionsTable};
-use crate::store::users::User;
+use crate::store::users::{Profile, User};
 use crate::token::issuer::{IssueError, Issuer, Subject};
 use crate::token::refresh;
 use crate::token::verifier::LEEWAY_SECONDS;
@@ -73,7 +73,7 @@ pub struct Issuance<'a> {
 
 impl Issuance<'_> {
     /// The tokens of a session's current generation. They say what the user may do now.
-    pub(crate) fn tokens(&self, user: &User, session: &Session, now: EpochSeconds) -> Result<Tokens, IssueError> {
+    pub(crate) fn tokens(&self, user: &Profile, session: &Session, now: EpochSeconds) -> Result<Tokens, IssueError> {
         let subject = Subject {
             sub: &user.user_id,
             username: &user.username,
@@ -102,7 +102,7 @@ pub async fn begin(
     now: EpochSeconds,
 ) -> Result<Tokens, SessionError> {
     let session = new_session(user, origin, now, with.random)?;
-    let tokens = with.tokens(user, &session, now)?;
+    let tokens = with.tokens(&user.profile(), &session, now)?;
     sessions.add(&session).await?;
     Ok(tokens)
 }
@@ -128,20 +128,6 @@ pub(crate) fn new_session(
     })
 }
 
-/// Ends a session. When this returns, none of its access tokens counts any more, and none can be had for it.
-///
-/// # Errors
-/// It is not known to have ended.
-pub async fn end(
-    sessions: &SessionsTable,
-    denylist: &DenylistTable,
-    sub: &str,
-    sid: &str,
-    now: EpochSeconds,
-) -> Result<(), StoreError> {
-    sessions.end(denylist, sub, sid, revocation_expires_at(now)).await
-}
-
 /// The caller's sessions that still count, newest first; of very many, the newest hundred.
 ///
 /// # Errors
@@ -158,7 +144,7 @@ pub async fn list(sessions: &SessionsTable, caller: &Identity, now: EpochSeconds
 /// It is not known to have ended.
 pub async fn end_own(
     sessions: &SessionsTable,
-    denylist: &DenylistTable,
+    accounts: Accounts<'_>,
     caller: &Identity,
     sid: &str,
     now: EpochSeconds,
@@ -168,7 +154,7 @@ pub async fn end_own(
     }
     match sessions.find(sid).await? {
         Some(session) if is_callers(&session, caller, now) => {
-            end(sessions, denylist, &caller.sub, sid, now).await?;
+            accounts.end_session(sessions, caller.into(), sid, now).await?;
             Ok(true)
         }
         _ => Ok(false),

@@ -10,14 +10,15 @@
 //! Then the user is read: a user who was disabled, or whose sessions were all ended, gets nothing, and changed roles take
 //! effect.
 
+use crate::account::Accounts;
 use crate::clock::EpochSeconds;
 use crate::keys::active::{ActiveKeyCache, ActiveKeyError};
 use crate::random::{self, Random, RandomError};
-use crate::session::{self, Issuance, Tokens};
+use crate::session::{Issuance, Tokens};
 use crate::store::StoreError;
 use crate::store::denylist::DenylistTable;
 use crate::store::sessions::{Rotation, Session, SessionsTable};
-use crate::store::users::{User, UserStatus, UsersTable};
+use crate::store::users::{Profile, UserStatus, UsersTable};
 use crate::token::issuer::{IssueError, Issuer};
 use crate::token::refresh::{RefreshToken, Unverified};
 use crate::username::Username;
@@ -124,7 +125,8 @@ pub async fn refresh(with: Refresh<'_>, presented: &str, now: EpochSeconds) -> R
                 Verdict::SameSuccessor => session,
                 Verdict::Expired => return Err(RefreshError::SessionExpired),
                 Verdict::Reused => {
-                    let ended = session::end(with.sessions, with.denylist, &session.sub, &session.sid, now).await;
+                    let accounts = Accounts { users: with.users, denylist: with.denylist };
+                    let ended = accounts.end_session(with.sessions, (&session).into(), &session.sid, now).await;
                     tracing::warn!(
                         event = "refresh_token_reused",
                         outcome = if ended.is_ok() { "session_ended" } else { "session_not_ended" },
@@ -163,9 +165,9 @@ pub async fn verify(
 ///
 /// # Errors
 /// The user could not be read.
-pub async fn live_user(users: &UsersTable, session: &Session) -> Result<Option<User>, StoreError> {
+pub async fn live_user(users: &UsersTable, session: &Session) -> Result<Option<Profile>, StoreError> {
     let Ok(username) = Username::parse(&session.username) else { return Ok(None) };
-    let user = users.find(&username).await?;
+    let user = users.find_profile(&username).await?;
     Ok(user.filter(|user| {
         user.user_id == session.sub && user.epoch == session.epoch && user.status == UserStatus::Enabled
     }))

@@ -17,12 +17,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 
 use super::StoreError;
 use super::item::{Item, number, string};
+use super::retry::Attempts;
 use crate::clock::EpochSeconds;
 
 const TABLE: &str = "LoginAttempts";
-
-/// How often a reservation is tried again after a counter that had lapsed was taken away.
-const LAPSED_RETRIES: usize = 3;
 
 /// A lane of a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +78,15 @@ pub struct Limits {
     pub succeeded_after: Option<EpochSeconds>,
 }
 
+/// What a reserved attempt is until it is known how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// Under way.
+    AsUnderWay,
+    /// A failure already: nothing more is written when it fails.
+    AsFailure,
+}
+
 /// What became of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
@@ -104,7 +111,7 @@ impl LoginAttemptsTable {
     }
 
     /// Reserves one attempt in a lane, if it is open. A counter made by it lapses at `lapses_at`; without one it stays until
-    /// a success.
+    /// a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.
@@ -112,17 +119,20 @@ impl LoginAttemptsTable {
         &self,
         lane: &Lane,
         limits: &Limits,
+        reserve: Reserve,
         now: EpochSeconds,
         lapses_at: Option<EpochSeconds>,
     ) -> Result<Reservation, StoreError> {
-        for _ in 0..LAPSED_RETRIES {
-            let answer = reserving(self.update(lane), lane, limits, now, lapses_at).send().await;
+        const OPERATION: &str = "counting an attempt";
+        let mut attempts = Attempts::at(OPERATION);
+        loop {
+            let answer = reserving(self.update(lane), lane, limits, reserve, now, lapses_at).send().await;
             let error = match answer {
                 Ok(answer) => return counter(&answer.attributes.unwrap_or_default()).map(Reservation::Reserved),
                 Err(error) => error,
             };
             let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
-                return Err(StoreError::call("counting an attempt", error));
+                return Err(StoreError::call(OPERATION, error));
             };
             let found = failed.item().cloned().unwrap_or_default();
             let item = Item { table: TABLE, attributes: &found };
@@ -131,8 +141,8 @@ impl LoginAttemptsTable {
                 return counter(&found).map(Reservation::Refused);
             }
             self.delete_lapsed(&lane.counter, now).await?;
+            attempts.pause().await?;
         }
-        Err(StoreError::call("counting an attempt", "the counter lapses again and again"))
     }
 
     /// Marks a reserved attempt as failed.
@@ -224,6 +234,7 @@ fn reserving(
     update: UpdateItemFluentBuilder,
     lane: &Lane,
     limits: &Limits,
+    reserve: Reserve,
     now: EpochSeconds,
     lapses_at: Option<EpochSeconds>,
 ) -> UpdateItemFluentBuilder {
@@ -263,7 +274,13 @@ fn reserving(
             .expression_attribute_names("#succeeded_at", lane.attribute("succeeded_at"))
             .expression_attribute_values(":succeeded_after", number(after));
     }
-    let set = "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now";
+    let set = match reserve {
+        Reserve::AsUnderWay => "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now",
+        Reserve::AsFailure => {
+            "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now, \
+             #failures = if_not_exists(#failures, :zero) + :one"
+        }
+    };
     expiring(update, set, lapses_at).condition_expression(condition)
 }
 

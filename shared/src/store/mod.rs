@@ -7,6 +7,7 @@ pub mod client;
 pub mod denylist;
 mod item;
 pub mod login_attempts;
+pub(crate) mod retry;
 pub mod sessions;
 pub mod signing_keys;
 pub mod users;

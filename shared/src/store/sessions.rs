@@ -13,8 +13,9 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::StoreError;
-use super::denylist::{DenylistTable, Revocation};
+use super::denylist::{DenylistTable, Revocation, Revocations};
 use super::item::{Item, number, string};
+use super::retry::Attempts;
 use crate::clock::EpochSeconds;
 
 const TABLE: &str = "Sessions";
@@ -23,10 +24,6 @@ const BY_SUB: &str = "BySub";
 
 /// How many sessions of a user are listed at the most: what one BatchGetItem reads.
 pub const MAX_LISTED: i32 = 100;
-/// How often a write is tried that a transaction is in the way of.
-const CONFLICT_ATTEMPTS: usize = 5;
-/// How often what DynamoDB left out of a batch is asked for.
-const BATCH_ATTEMPTS: usize = 4;
 
 /// How long a session lasts without being used, in seconds: 7 days.
 pub const IDLE_LIFETIME_SECONDS: EpochSeconds = 7 * 24 * 60 * 60;
@@ -162,13 +159,14 @@ impl SessionsTable {
         now: EpochSeconds,
     ) -> Result<Rotation, StoreError> {
         const OPERATION: &str = "rotating a session's refresh token";
-        for _ in 0..CONFLICT_ATTEMPTS {
-            // While a transaction on the session is under way, most likely its end, there is no answer.
+        // While a transaction on the session is under way, most likely its end, there is no answer.
+        let mut attempts = Attempts::at(OPERATION);
+        loop {
             if let Some(rotation) = self.try_rotate(OPERATION, sid, presented, call_id, now).await? {
                 return Ok(rotation);
             }
+            attempts.pause().await?;
         }
-        Err(StoreError::call(OPERATION, "transactions on the session follow each other"))
     }
 
     /// `None` where a transaction is under way.
@@ -245,11 +243,9 @@ impl SessionsTable {
             keys.push(HashMap::from([("sid".to_owned(), string(sid))]));
         }
         let mut sessions = Vec::new();
-        // What DynamoDB has no capacity for it hands back, to be asked for again.
-        for _ in 0..BATCH_ATTEMPTS {
-            if keys.is_empty() {
-                break;
-            }
+        // What DynamoDB has no capacity for it hands back, to be asked for again after a pause.
+        let mut attempts = Attempts::at(OPERATION);
+        while !keys.is_empty() {
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| StoreError::call(OPERATION, error))?;
             let answer = self
@@ -264,9 +260,9 @@ impl SessionsTable {
             }
             let rest = answer.unprocessed_keys.unwrap_or_default().into_values();
             keys = rest.flat_map(|rest| rest.keys).collect();
-        }
-        if !keys.is_empty() {
-            return Err(StoreError::call(OPERATION, "DynamoDB did not read all of them"));
+            if !keys.is_empty() {
+                attempts.pause().await?;
+            }
         }
         sessions.sort_by(|a, b| (b.created_at, &b.sid).cmp(&(a.created_at, &a.sid)));
         Ok(sessions)
@@ -297,13 +293,14 @@ impl SessionsTable {
         }
     }
 
-    /// Ends a session and denies its access tokens, both or neither. Ending a session that has ended is no error.
+    /// Ends a session and denies its access tokens until `expires_at` at least, both or neither. `found` is what was read of the
+    /// denylist. Ending a session that has ended is no error.
     ///
     /// # Errors
     /// The tables did not answer. Then nothing is known to have happened, and the caller must not say that it has.
     pub async fn end(
         &self,
-        denylist: &DenylistTable,
+        (denylist, found): (&DenylistTable, &Revocations),
         sub: &str,
         sid: &str,
         expires_at: EpochSeconds,
@@ -311,8 +308,9 @@ impl SessionsTable {
         const OPERATION: &str = "ending a session";
         let end = Delete::builder().table_name(&self.name).key("sid", string(sid)).build();
         let end = end.map_err(|error| StoreError::call(OPERATION, error))?;
-        let deny = denylist.put(sub, &Revocation::Session(sid.to_owned()), expires_at)?;
-        for _ in 0..CONFLICT_ATTEMPTS {
+        let deny = denylist.put(sub, &Revocation::Session(sid.to_owned()), expires_at, found)?;
+        let mut attempts = Attempts::at(OPERATION);
+        loop {
             let answer = self
                 .client
                 .transact_write_items()
@@ -323,11 +321,10 @@ impl SessionsTable {
             match answer {
                 Ok(_) => return Ok(()),
                 // Somebody else writes to the session at this moment: it must end all the same.
-                Err(error) if error.as_service_error().is_some_and(is_conflict) => {}
+                Err(error) if error.as_service_error().is_some_and(is_conflict) => attempts.pause().await?,
                 Err(error) => return Err(StoreError::call(OPERATION, error)),
             }
         }
-        Err(StoreError::call(OPERATION, "transactions on the session follow each other"))
     }
 }
 

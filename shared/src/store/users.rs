@@ -4,6 +4,7 @@
 //! as `sub`.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -12,7 +13,7 @@ use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, Transact
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::StoreError;
-use super::denylist::{DenylistTable, Revocation};
+use super::denylist::{DenylistTable, Revocation, Revocations};
 use super::item::{Item, number, string, strings};
 use super::sessions::is_conflict;
 use crate::clock::EpochSeconds;
@@ -59,6 +60,60 @@ pub struct User {
     pub created_at: EpochSeconds,
 }
 
+/// What of a user stands in tokens, without the password's hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The name, canonical.
+    pub username: String,
+    /// The immutable random id: `sub` of every token.
+    pub user_id: String,
+    /// What the user may do.
+    pub roles: Vec<String>,
+    /// Whether the user may log in.
+    pub status: UserStatus,
+    /// Tokens of an earlier epoch are dead.
+    pub epoch: u64,
+}
+
+/// Who a user is, and the epoch that the user's tokens must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEpoch {
+    /// The name, canonical.
+    pub username: String,
+    /// The immutable random id.
+    pub user_id: String,
+    /// Tokens of an earlier epoch are dead.
+    pub epoch: u64,
+}
+
+impl Profile {
+    /// Who it is, and the epoch.
+    #[must_use]
+    pub fn at_epoch(&self) -> UserEpoch {
+        UserEpoch { username: self.username.clone(), user_id: self.user_id.clone(), epoch: self.epoch }
+    }
+}
+
+impl User {
+    /// What of the user stands in tokens.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        Profile {
+            username: self.username.clone(),
+            user_id: self.user_id.clone(),
+            roles: self.roles.clone(),
+            status: self.status,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Who it is, and the epoch.
+    #[must_use]
+    pub fn at_epoch(&self) -> UserEpoch {
+        UserEpoch { username: self.username.clone(), user_id: self.user_id.clone(), epoch: self.epoch }
+    }
+}
+
 /// What else changes when a user's epoch is raised.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
@@ -84,21 +139,48 @@ impl UsersTable {
         Self { client, name }
     }
 
-    /// The user with this name, read consistently.
+    /// The user with this name, read consistently, with the password's hash.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
     pub async fn find(&self, username: &Username) -> Result<Option<User>, StoreError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("username", string(username.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::call("reading a user", error))?;
-        answer.item.as_ref().map(|attributes| user(&Item { table: TABLE, attributes })).transpose()
+        self.read(self.get(username), user).await
+    }
+
+    /// The same without the hash. The attributes are named, because the policy of functions that prove no password allows these
+    /// and no others.
+    ///
+    /// # Errors
+    /// The table did not answer, or the item is malformed.
+    pub async fn find_profile(&self, username: &Username) -> Result<Option<Profile>, StoreError> {
+        let get = self
+            .get(username)
+            .projection_expression("username, user_id, #roles, #status, epoch")
+            .expression_attribute_names("#roles", "roles")
+            .expression_attribute_names("#status", "status");
+        self.read(get, profile).await
+    }
+
+    /// The epoch alone, for functions that do no more than raise it; in the same way.
+    ///
+    /// # Errors
+    /// The table did not answer, or the item is malformed.
+    pub async fn find_epoch(&self, username: &Username) -> Result<Option<UserEpoch>, StoreError> {
+        self.read(self.get(username).projection_expression("username, user_id, epoch"), at_epoch).await
+    }
+
+    fn get(&self, username: &Username) -> GetItemFluentBuilder {
+        let get = self.client.get_item().table_name(&self.name).consistent_read(true);
+        get.key("username", string(username.as_str()))
+    }
+
+    async fn read<T>(
+        &self,
+        get: GetItemFluentBuilder,
+        read: impl FnOnce(&Item<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let answer = get.send().await.map_err(|error| StoreError::call("reading a user", error))?;
+        answer.item.as_ref().map(|attributes| read(&Item { table: TABLE, attributes })).transpose()
     }
 
     /// Adds a user. `false` where the name is taken, also when two add it at once.
@@ -134,15 +216,15 @@ impl UsersTable {
     }
 
     /// Ends everything the user has: raises the epoch and denies what is older, both or neither, and with it makes `change`
-    /// and adds `session`, which must be of the new epoch. `false` where the user was changed since it was read, or is being
-    /// changed at this moment; then nothing was done.
+    /// and adds `session`, which must be of the new epoch. `found` is what was read of the denylist after the user was. `false`
+    /// where the user was changed since it was read, or is being changed at this moment; then nothing was done.
     ///
     /// # Errors
     /// The tables did not answer. Then it is not known whether it was done.
     pub async fn raise_epoch(
         &self,
-        denylist: &DenylistTable,
-        user: &User,
+        (denylist, found): (&DenylistTable, &Revocations),
+        user: &UserEpoch,
         change: Change<'_>,
         session: Option<Put>,
         expires_at: EpochSeconds,
@@ -167,7 +249,7 @@ impl UsersTable {
                 .expression_attribute_values(":hash", string(hash.expose_secret())),
         };
         let update = update.build().map_err(|error| StoreError::call(OPERATION, error))?;
-        let deny = denylist.put(&user.user_id, &Revocation::Epoch(epoch), expires_at)?;
+        let deny = denylist.put(&user.user_id, &Revocation::Epoch(epoch), expires_at, found)?;
         let transaction = self
             .client
             .transact_write_items()
@@ -274,17 +356,33 @@ async fn applied(operation: &'static str, update: UpdateItemFluentBuilder) -> Re
 }
 
 fn user(item: &Item<'_>) -> Result<User, StoreError> {
+    let Profile { username, user_id, roles, status, epoch } = profile(item)?;
     Ok(User {
-        username: item.string("username")?,
-        user_id: item.string("user_id")?,
+        username,
+        user_id,
         password_hash: SecretString::from(item.string("password_hash")?),
+        roles,
+        status,
+        epoch,
+        created_at: item.number("created_at")?,
+    })
+}
+
+fn profile(item: &Item<'_>) -> Result<Profile, StoreError> {
+    let UserEpoch { username, user_id, epoch } = at_epoch(item)?;
+    Ok(Profile {
+        username,
+        user_id,
         roles: item.strings("roles")?,
         status: match item.string("status")?.as_str() {
             "enabled" => UserStatus::Enabled,
             "disabled" => UserStatus::Disabled,
             _ => return Err(StoreError::MalformedItem { table: TABLE, attribute: "status" }),
         },
-        epoch: item.number("epoch")?,
-        created_at: item.number("created_at")?,
+        epoch,
     })
+}
+
+fn at_epoch(item: &Item<'_>) -> Result<UserEpoch, StoreError> {
+    Ok(UserEpoch { username: item.string("username")?, user_id: item.string("user_id")?, epoch: item.number("epoch")? })
 }

@@ -25,7 +25,7 @@ pub struct AccessTokenClaims {
     pub exp: EpochSeconds,
     /// When it was issued (§4.1.6). Whole seconds.
     pub iat: EpochSeconds,
-    /// Before when it must not be accepted (§4.1.5). Whole seconds.
+    /// Before when it must not be accepted (§4.1.5). Whole seconds; a little earlier than `iat`.
     pub nbf: EpochSeconds,
     /// Its own id, 128 random bits (§4.1.7).
     pub jti: String,

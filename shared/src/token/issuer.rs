@@ -8,6 +8,10 @@ use crate::clock::EpochSeconds;
 use crate::keys::signing::TokenSigner;
 use crate::random::{self, Random, RandomError};
 
+/// By how many seconds `nbf` is earlier than `iat`. Verifiers elsewhere have clocks that are behind, and many allow no leeway
+/// (RFC 7519 §4.1.5 leaves it to them).
+pub const NBF_BACKDATE_SECONDS: EpochSeconds = 5;
+
 /// A token could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
@@ -62,7 +66,7 @@ impl Issuer {
             aud: self.audience.clone(),
             exp: now.saturating_add(self.lifetime_seconds),
             iat: now,
-            nbf: now,
+            nbf: now.saturating_sub(NBF_BACKDATE_SECONDS),
             jti: random::identifier(random)?,
             client_id: FIRST_PARTY_CLIENT_ID.to_owned(),
             sid: subject.sid.to_owned(),

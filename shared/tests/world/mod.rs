@@ -26,7 +26,7 @@ use shared::store::sessions::SessionsTable;
 use shared::store::users::{User, UsersTable};
 use shared::throttle::{SourceNetwork, Throttle};
 use shared::token::issuer::Issuer;
-use shared::token::verifier::{Expected, Refusal};
+use shared::token::verifier::{Expected, ExpectedIssuer, Refusal};
 use shared::username::Username;
 
 use crate::tables::Tables;
@@ -132,7 +132,7 @@ impl World {
             sessions: &self.sessions,
             users: &self.users,
             denylist: &self.denylist,
-            expected: Expected { issuer: ISSUER, audience: AUDIENCE },
+            audience: AUDIENCE,
             grace_seconds: self.grace_seconds,
         }
     }
@@ -154,8 +154,8 @@ impl World {
         address: &str,
         now: u64,
     ) -> Result<User, AuthenticationError> {
-        let network = SourceNetwork::of(Some(address));
-        self.authenticator().authenticate(username, &Password::new(password.to_owned()), &network, now).await
+        let network = SourceNetwork::of(address);
+        self.authenticator().authenticate(username, &Password::new(password.to_owned()), network.as_ref(), now).await
     }
 
     /// A session for a user who was authenticated: what a login does after the password.
@@ -190,16 +190,16 @@ impl World {
 
     /// What the authorizer says.
     pub(crate) async fn authorize(&self, access_token: &str, now: u64) -> Result<Identity, AuthorizationError> {
-        let expected = Expected { issuer: ISSUER, audience: AUDIENCE };
+        let expected = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: AUDIENCE };
         self.authorizer.authorize(access_token, expected, now).await.map(Identity::from)
     }
 
     pub(crate) async fn logout(&self, caller: &Identity, now: u64) -> Result<(), StoreError> {
-        session::end(&self.sessions, &self.denylist, &caller.sub, &caller.sid, now).await
+        self.accounts().end_session(&self.sessions, caller.into(), &caller.sid, now).await
     }
 
     pub(crate) async fn logout_everywhere(&self, caller: &Identity, now: u64) -> Result<(), StoreError> {
-        self.accounts().revoke_own(caller, now).await
+        self.accounts().revoke_own(caller.into(), now).await
     }
 
     /// What `POST /password` does once the current password was proved by `user`.

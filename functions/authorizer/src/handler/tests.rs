@@ -56,7 +56,8 @@ fn deny(stage: &str) -> String {
     )
 }
 
-const REVOKED: [Refusal; 3] = [Refusal::RevokedToken, Refusal::RevokedSession, Refusal::RevokedEpoch];
+const REVOKED: [Refusal; 4] =
+    [Refusal::RevokedToken, Refusal::RevokedSession, Refusal::RevokedEpoch, Refusal::TooManyRevocations];
 
 const NOT_GOOD: [Refusal; 21] = [
     Refusal::NoAuthorization,

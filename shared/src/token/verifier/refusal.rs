@@ -77,6 +77,9 @@ pub enum Refusal {
     /// All tokens of the user up to an epoch were revoked.
     #[error("the user's earlier tokens were revoked")]
     RevokedEpoch,
+    /// More revocations of the user were found than are read: whether the token is one of them is not known.
+    #[error("the user has more revocations than are read")]
+    TooManyRevocations,
 }
 
 /// The checks in the order in which they are made. A token that does not pass one is not looked at further.
@@ -148,7 +151,7 @@ impl fmt::Display for Check {
 impl Refusal {
     /// All of them, in the order of their checks.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::NoAuthorization,
         Self::SeveralAuthorizations,
         Self::NotBearer,
@@ -173,6 +176,7 @@ impl Refusal {
         Self::RevokedToken,
         Self::RevokedSession,
         Self::RevokedEpoch,
+        Self::TooManyRevocations,
     ];
 
     /// The name in logs and metrics. It is stable.
@@ -203,6 +207,7 @@ impl Refusal {
             Self::RevokedToken => "revoked_token",
             Self::RevokedSession => "revoked_session",
             Self::RevokedEpoch => "revoked_epoch",
+            Self::TooManyRevocations => "too_many_revocations",
         }
     }
 
@@ -221,7 +226,9 @@ impl Refusal {
             Self::WrongIssuer => Check::Issuer,
             Self::WrongAudience => Check::Audience,
             Self::Expired | Self::NotYetValid | Self::IssuedInTheFuture | Self::LifetimeOutOfPolicy => Check::Time,
-            Self::RevokedToken | Self::RevokedSession | Self::RevokedEpoch => Check::Revocation,
+            Self::RevokedToken | Self::RevokedSession | Self::RevokedEpoch | Self::TooManyRevocations => {
+                Check::Revocation
+            }
         }
     }
 }

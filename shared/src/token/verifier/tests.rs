@@ -16,7 +16,8 @@ use crate::token::issuer::{Issuer, Subject};
 
 const NOW: EpochSeconds = 1_800_000_000;
 const RETIRES_AT: EpochSeconds = NOW + 10_000;
-const EXPECTED: Expected<'_> = Expected { issuer: "https://api.example.com", audience: "latchkey" };
+const ISSUER: &str = "https://api.example.com";
+const EXPECTED: Expected<'_> = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: "latchkey" };
 
 /// A key that signs, and the ring that knows it.
 struct Key {
@@ -120,10 +121,10 @@ fn an_issued_token_gives_the_claims_of_its_subject() {
     let roles = ["user".to_owned()];
     let subject = Subject { sub: "s", username: "alice", roles: &roles, epoch: 3, sid: "i" };
     let random = aws_lc_rs::rand::SystemRandom::new();
-    let token = issuer.issue(&KEY.signer, EXPECTED.issuer, subject, NOW, &random).unwrap();
+    let token = issuer.issue(&KEY.signer, ISSUER, subject, NOW, &random).unwrap();
     let claims = verify_at(token.expose_secret(), NOW).unwrap();
     let expected = AccessTokenClaims {
-        iss: EXPECTED.issuer.to_owned(),
+        iss: ISSUER.to_owned(),
         sub: "s".to_owned(),
         aud: "latchkey".to_owned(),
         exp: NOW + 900,
@@ -831,7 +832,7 @@ fn attack_times_at_the_ends_of_their_range() {
 #[test]
 fn attack_audiences_and_issuers_that_hold_ours() {
     let refusal = |name: &str, value: Value| refusal_of_claims(&with(claims(), name, value));
-    for (name, ours) in [("aud", EXPECTED.audience), ("iss", EXPECTED.issuer)] {
+    for (name, ours) in [("aud", EXPECTED.audience), ("iss", ISSUER)] {
         for value in [
             json!(123),
             json!(null),
