@@ -1,5 +1,7 @@
 //! `latchkey keys`.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +16,7 @@ use shared::keys::sealing::{EncryptionContext, Sealer, SealingError};
 use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
 use shared::store::StoreError;
 use shared::store::signing_keys::SigningKeysTable;
+use shared::token::verifier::LEEWAY_SECONDS;
 
 use crate::terminal::Output;
 
@@ -59,10 +62,16 @@ enum KeysCommand {
               value_parser = clap::value_parser!(u64).range(10..))]
         sign_for: EpochSeconds,
     },
-    /// Withdraw a key, because somebody else may have it: every token that it made is dead within a minute
+    /// Withdraw a key, because somebody else may have it: every token that it made is invalid within a minute
+    ///
+    /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until then a login
+    /// could hand out tokens of the withdrawn key, which are invalid at once. Ctrl-C while it waits leaves the key where it is.
     Retire {
         /// The key's id
         kid: String,
+        /// Do not wait. Whoever logs in or refreshes within the next minute may have to log in again
+        #[arg(long)]
+        at_once: bool,
     },
     /// Print the secret of an HS256 key in base64url, for another verifier, which could then sign tokens too
     ///
@@ -91,6 +100,12 @@ pub(crate) enum KeysError {
     )]
     OnlyKey { kid: String, purpose: KeyPurpose },
     #[error(
+        "{kid} is the newest {purpose} key that signs: functions would go on signing with it for up to {READ_BY_ALL_SECONDS} s. `latchkey keys rotate --now --purpose {purpose}` makes a newer one first; --at-once withdraws it all the same"
+    )]
+    Signs { kid: String, purpose: KeyPurpose },
+    #[error("interrupted; {0} is not withdrawn")]
+    Interrupted(String),
+    #[error(
         "{0} is no HS256 key of access tokens: its public half is in the key set, and nothing else leaves the system"
     )]
     NotExportable(String),
@@ -106,6 +121,8 @@ impl KeysError {
             Self::Store(_) => "store_failed",
             Self::Unknown(_) => "unknown_key",
             Self::OnlyKey { .. } => "only_key",
+            Self::Signs { .. } => "signs",
+            Self::Interrupted(_) => "interrupted",
             Self::NotExportable(_) => "not_exportable",
         }
     }
@@ -141,7 +158,7 @@ pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
             Ok(())
         }
         KeysCommand::List => list(&table, output).await,
-        KeysCommand::Retire { kid } => retire(&table, &kid, output).await,
+        KeysCommand::Retire { kid, at_once } => retire(&table, &kid, at_once, output).await,
         KeysCommand::Export { kid } => export(&table, &sealer(&sdk_config)?, &kid, output).await,
     }
 }
@@ -212,24 +229,74 @@ async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError>
     Ok(())
 }
 
-async fn retire(table: &SigningKeysTable, kid: &str, output: Output) -> Result<(), KeysError> {
+async fn retire(table: &SigningKeysTable, kid: &str, at_once: bool, output: Output) -> Result<(), KeysError> {
     let (purpose, records) = find(table, kid).await?;
     let now = clock::now();
-    let signs = |record: &&KeyRecord| record.is_active_at(now);
-    let (own, others): (Vec<_>, Vec<_>) = records.iter().filter(signs).partition(|record| record.kid == kid);
-    if !own.is_empty() && others.is_empty() {
-        return Err(KeysError::OnlyKey { kid: kid.to_owned(), purpose });
-    }
+    let ready_at = match ready_at(&records, kid, now) {
+        Ready::Never => return Err(KeysError::OnlyKey { kid: kid.to_owned(), purpose }),
+        Ready::AfterARotation if !at_once => return Err(KeysError::Signs { kid: kid.to_owned(), purpose }),
+        Ready::At(ready_at) if !at_once => ready_at,
+        Ready::AfterARotation | Ready::At(_) => now,
+    };
+    wait_until(ready_at, kid, output).await?;
     table.withdraw(purpose, kid).await?;
     let what = match purpose {
-        KeyPurpose::AccessToken => "every access token that it signed is dead",
-        KeyPurpose::RefreshToken => "every refresh token that it made is dead, and with it the session",
+        KeyPurpose::AccessToken => "every access token that it signed is invalid",
+        KeyPurpose::RefreshToken => "every refresh token that it made is invalid, and with it the session",
     };
     let text = format!(
         "{purpose}: {kid} is withdrawn; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
     );
     output.result(&text, &json!({ "kid": kid, "purpose": purpose.as_str(), "action": "retire", "changed": true }));
     Ok(())
+}
+
+/// When a key can be withdrawn without a function still making tokens with it.
+#[derive(Debug, PartialEq, Eq)]
+enum Ready {
+    /// From this moment on. Epoch seconds.
+    At(EpochSeconds),
+    /// When a newer one signs.
+    AfterARotation,
+    /// It is the only one that signs.
+    Never,
+}
+
+/// A function signs with the newest key that it has read, and reads the keys again once in [`READ_BY_ALL_SECONDS`]; its clock
+/// may be behind by the leeway.
+fn ready_at(records: &[KeyRecord], kid: &str, now: EpochSeconds) -> Ready {
+    const KNOWN_AFTER_SECONDS: EpochSeconds = READ_BY_ALL_SECONDS + LEEWAY_SECONDS;
+    let begun = |record: &&KeyRecord| record.activates_at <= now + KNOWN_AFTER_SECONDS && now < record.retires_at;
+    let Some(own) = records.iter().find(|record| record.kid == kid).filter(begun) else { return Ready::At(now) };
+    if !records.iter().any(|record| record.kid != kid && record.is_active_at(now)) {
+        return if own.is_active_at(now) { Ready::Never } else { Ready::At(now) };
+    }
+    let order = |record: &&KeyRecord| (record.activates_at, record.kid.clone());
+    match records.iter().filter(|record| record.is_active_at(now)).max_by_key(order) {
+        Some(signs) if order(&signs) > order(&own) => Ready::At(now.max(signs.activates_at + KNOWN_AFTER_SECONDS)),
+        _ => Ready::AfterARotation,
+    }
+}
+
+/// Waits, and says for how long every ten seconds.
+async fn wait_until(ready_at: EpochSeconds, kid: &str, output: Output) -> Result<(), KeysError> {
+    let wait = async {
+        let mut said_at = None;
+        while let Some(left) = ready_at.checked_sub(clock::now()).filter(|left| *left > 0) {
+            if said_at.is_none_or(|said_at| said_at >= left + 10) {
+                said_at = Some(left);
+                output.progress(&format!(
+                    "every function has read the key that signs instead in {left} s; {kid} is withdrawn then"
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        () = wait => Ok(()),
+        // Where the signal cannot be listened to, it ends the command by itself.
+        Ok(()) = tokio::signal::ctrl_c() => Err(KeysError::Interrupted(kid.to_owned())),
+    }
 }
 
 async fn export(table: &SigningKeysTable, sealer: &Sealer, kid: &str, output: Output) -> Result<(), KeysError> {
@@ -290,6 +357,35 @@ pub(crate) fn span(seconds: EpochSeconds) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_can_be_withdrawn_when_every_function_has_read_the_one_that_signs_instead() {
+        let key = |kid: &str, activates_at, retires_at| KeyRecord {
+            kid: kid.to_owned(),
+            alg: "ES256".to_owned(),
+            public_jwk: None,
+            activates_at,
+            retires_at,
+        };
+        let now = 10_000;
+        let (old, new) = (key("old", 5_000, 50_000), key("new", 9_990, 50_000));
+        let both = [old.clone(), new.clone()];
+        assert_eq!(ready_at(&both, "old", now), Ready::At(9_990 + 70));
+        assert_eq!(ready_at(&both, "old", 10_060), Ready::At(10_060), "known everywhere by now");
+        assert_eq!(ready_at(&both, "new", now), Ready::AfterARotation);
+        assert_eq!(ready_at(std::slice::from_ref(&old), "old", now), Ready::Never);
+        // Neither a key that has retired nor one whose day is far away signs anything.
+        for other in [key("other", 1_000, 10_000), key("other", 10_071, 50_000)] {
+            assert_eq!(ready_at(&[old.clone(), other], "other", now), Ready::At(now));
+        }
+        // Functions that have read it begin to sign with it before they read that it is gone.
+        assert_eq!(ready_at(&[old.clone(), key("soon", 10_070, 50_000)], "soon", now), Ready::AfterARotation);
+        assert_eq!(ready_at(&[key("soon", 10_070, 50_000)], "soon", now), Ready::At(now), "there is nothing else");
+        // Two of one second: the later id signs.
+        let twins = [key("a", 9_000, 50_000), key("b", 9_000, 50_000)];
+        assert_eq!(ready_at(&twins, "a", now), Ready::At(now));
+        assert_eq!(ready_at(&twins, "b", now), Ready::AfterARotation);
+    }
 
     #[test]
     fn a_span_is_said_in_the_unit_that_fits() {

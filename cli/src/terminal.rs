@@ -1,10 +1,12 @@
 //! What a person sees, and where passwords are typed.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
 use shared::password::Password;
 use shared::username::Username;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// The password could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +32,9 @@ pub(crate) struct Output {
 impl Output {
     /// A result: text for a person, or an object for a script.
     pub(crate) fn result(self, text: &str, object: &Value) {
-        if self.json { say(&object.to_string()) } else { say(text) }
+        let text = if self.json { escaped_json(object) } else { lines(text) };
+        // A closed pipe (`| head`) is no reason to fail.
+        let _ = writeln!(io::stdout(), "{text}");
     }
 
     /// What was done to a user, and whether that changed anything.
@@ -38,25 +42,85 @@ impl Output {
         self.result(text, &json!({ "username": username.as_str(), "action": action, "changed": changed }));
     }
 
-    /// What went wrong, on standard error. `code` is stable.
-    pub(crate) fn failure(self, code: &str, message: &str) {
-        if self.json {
-            let _ = writeln!(io::stderr(), "{}", json!({ "error": code, "message": message }));
-        } else {
-            complain(message);
+    /// What is being waited for, on standard error, for a person.
+    pub(crate) fn progress(self, text: &str) {
+        if !self.json {
+            let _ = writeln!(io::stderr(), "latchkey: {}", lines(text));
         }
     }
+
+    /// What a person should know, on standard error. `code` is stable.
+    pub(crate) fn warning(self, code: &str, message: &str) {
+        self.complain("warning", code, message);
+    }
+
+    /// What went wrong, on standard error. `code` is stable.
+    pub(crate) fn failure(self, code: &str, message: &str) {
+        self.complain("error", code, message);
+    }
+
+    fn complain(self, kind: &str, code: &str, message: &str) {
+        let text = if self.json {
+            escaped_json(&json!({ kind: code, "message": message }))
+        } else {
+            format!("latchkey: {}", lines(message))
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Whether a terminal could take a character for something else than itself: a control character, one that turns the direction
+/// of what follows, or another that is not seen (Unicode's categories Cc, Cf, Zl, Zp, and what has no meaning).
+fn is_treacherous(character: char) -> bool {
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
+    matches!(
+        character.general_category(),
+        Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned
+    )
+}
+
+/// Text from elsewhere on one line, as a terminal may be given it.
+pub(crate) fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_treacherous(character) {
+            visible.extend(character.escape_default());
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
+}
+
+/// The same for text whose line breaks are ours.
+fn lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON in which every such character is escaped (RFC 8259 §7).
+fn escaped_json(object: &Value) -> String {
+    let mut escaped = String::new();
+    // Outside of strings JSON has no such character, on one line.
+    for character in object.to_string().chars() {
+        if is_treacherous(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 /// A line for the person, on standard output.
 pub(crate) fn say(line: &str) {
-    // A closed pipe (`| head`) is no reason to fail.
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{}", lines(line));
 }
 
 /// A line about what went wrong, on standard error.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "latchkey: {line}");
+    let _ = writeln!(io::stderr(), "latchkey: {}", lines(line));
 }
 
 /// A new password: typed twice without echo, or the first line of standard input where that is no terminal. Never an
@@ -77,4 +141,39 @@ pub(crate) fn new_password() -> Result<Password, PasswordError> {
         return Err(PasswordError::Empty);
     }
     Ok(Password::new(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a terminal must not be given: escape sequences, a bell, C1, overrides of direction, marks and joiners.
+    const TREACHEROUS: &str =
+        "\u{1b}[2J\u{7}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{200e}\u{61c}\u{200b}\u{feff}\u{2028}\r\u{e0041}";
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_shown_as_it_is() {
+        let shown = visible(TREACHEROUS);
+        assert!(shown.chars().all(|character| !is_treacherous(character)), "{shown}");
+        assert!(shown.starts_with(r"\u{1b}[2J\u{7}"), "{shown}");
+        assert_eq!(lines("a\nb\u{202e}"), "a\nb\\u{202e}");
+        assert_eq!(visible("a\nb"), r"a\nb");
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are_written() {
+        for text in
+            ["o'hara@example.com", "Zo\u{eb}", "zoe\u{308}", "\u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}", "\u{1f511}"]
+        {
+            assert_eq!(visible(text), text);
+        }
+    }
+
+    #[test]
+    fn json_stays_json_and_says_the_same() {
+        let object = json!({ "name": TREACHEROUS, TREACHEROUS: [TREACHEROUS, "\u{1f511}"] });
+        let escaped = escaped_json(&object);
+        assert!(escaped.chars().all(|character| !is_treacherous(character)), "{escaped}");
+        assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), object);
+    }
 }

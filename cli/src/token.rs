@@ -1,6 +1,6 @@
 //! `latchkey token inspect`: what is in a token, and what the verifier says of it.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use shared::token::claims::AccessTokenClaims;
 use shared::token::verifier::{Check, Expected, ExpectedIssuer, Refusal, verify};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-use crate::terminal::Output;
+use crate::terminal::{Output, visible};
 
 /// Longest token that is looked at, in bytes, and longest key set.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -43,9 +43,10 @@ enum TokenCommand {
     /// Show what is in an access or a refresh token, and each check of the verifier
     ///
     /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of SIGNING_KEYS_TABLE_NAME if that is set;
-    /// with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is 1 if the token does not count.
+    /// with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is 1 if the token is not valid.
     Inspect {
-        /// The token; left out, it is read from standard input, where no list of processes shows it
+        /// The token, also as `Bearer TOKEN`; left out or `-`, it is read from standard input, where neither the shell's history nor
+        /// the list of processes shows it
         token: Option<String>,
         /// The address of a key set, such as `https://api.example.com/.well-known/jwks.json`
         #[arg(long, value_name = "URL")]
@@ -74,7 +75,7 @@ pub(crate) enum TokenError {
     Config(#[from] ConfigError),
     #[error("a table did not answer")]
     Store(#[from] StoreError),
-    #[error("the token does not count: {0}")]
+    #[error("the token is not valid: {0}")]
     Refused(Refusal),
 }
 
@@ -96,13 +97,20 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<(), TokenError> {
     let output = Output { json: arguments.json };
     let TokenCommand::Inspect { token, jwks, issuer, audience } = arguments.command;
     let token = if let Some(token) = token.filter(|token| token != "-") {
+        output.warning(
+            "token_argument",
+            "a token that is given as an argument stands in the shell's history and in the list of processes; leave it out, and \
+             paste it or pipe it in",
+        );
         token
+    } else if std::io::stdin().is_terminal() {
+        rpassword::prompt_password("Token: ")?
     } else {
         let mut token = String::new();
         std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut token)?;
         token
     };
-    let token = token.trim();
+    let token = bare(&token);
     match token.split('.').count() {
         3 => access_token(token, jwks.as_deref(), issuer.filter(|issuer| !issuer.is_empty()), &audience, output).await,
         5 => {
@@ -113,12 +121,23 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<(), TokenError> {
     }
 }
 
+/// A token without what it is often copied with: white space, the scheme, the header's name.
+fn bare(text: &str) -> &str {
+    ["authorization:", "bearer "].iter().fold(text.trim(), |text, prefix| {
+        let is_there = text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        if is_there { text[prefix.len()..].trim_start() } else { text }
+    })
+}
+
 /// Refresh tokens are opaque to clients; this is what they are made of.
 fn refresh_token(token: &str, output: Output) {
     let parts: Vec<_> = token.split('.').collect();
     let text = format!(
         "a refresh token, whose MAC only the system can check\n  version     {}\n  kid         {}\n  sid         {}\n  generation  {}",
-        parts[0], parts[1], parts[2], parts[3]
+        visible(parts[0]),
+        visible(parts[1]),
+        visible(parts[2]),
+        visible(parts[3])
     );
     let [version, kid, sid, generation] = [0, 1, 2, 3].map(|part| parts[part]);
     output.result(
@@ -160,11 +179,11 @@ async fn access_token(
         text.push_str(&line);
     }
     text.push_str(match (&keys, verdict) {
-        (_, Ok(())) => "the token counts",
+        (_, Ok(())) => "the token is valid",
         (None, Err(Refusal::UnknownKid)) => {
             "without keys nothing more can be said: give --jwks, or set SIGNING_KEYS_TABLE_NAME"
         }
-        (_, Err(_)) => "the token does not count",
+        (_, Err(_)) => "the token is not valid",
     });
     let states: Vec<_> = checks
         .iter()
@@ -276,8 +295,8 @@ fn members(part: &Value, now: EpochSeconds) -> String {
     let Some(members) = part.as_object() else { return "  (no base64url of a JSON object)\n".to_owned() };
     let lines = members.iter().map(|(name, value)| {
         let time = value.as_u64().filter(|_| TIMES.contains(&name.as_str())).map(|time| time_text(time, now));
-        let shown = value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string());
-        format!("  {:10}  {shown}{}\n", name.escape_debug().to_string(), time.unwrap_or_default())
+        let shown = value.as_str().map_or_else(|| value.to_string(), visible);
+        format!("  {:10}  {shown}{}\n", visible(name), time.unwrap_or_default())
     });
     lines.collect()
 }

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use e2e::local::{latchkey, variable};
 use e2e::{ALICE, Client, unverified};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn inspect(arguments: &[&str], token: &str) -> (bool, Value) {
     let output = latchkey(&[&["token", "inspect", "--json"][..], arguments].concat(), token);
@@ -94,17 +97,20 @@ fn a_key_set_is_enough() {
 #[test]
 fn reading_a_token_needs_no_network_and_no_configuration() {
     let tokens = Client::from_env().tokens(ALICE);
-    let plain = |arguments: &[&str]| {
-        let output = Command::new(xtask::workspace::binary("latchkey"))
+    let plain = |token: &str| {
+        let mut child = Command::new(xtask::workspace::binary("latchkey"))
             .args(["token", "inspect"])
-            .args(arguments)
             .env_clear()
-            .stdin(Stdio::null())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let (read, said, _) = plain(&[&tokens.access]);
+    let (read, said, _) = plain(&tokens.access);
     assert!(read && said.contains("  alg         ES256\n") && said.contains("  username    alice\n"), "{said}");
     assert!(said.contains(" GMT, in 14 min)") || said.contains(" GMT, in 15 min)"), "{said}");
     assert!(said.contains("  ok        type\n  -         key\n"), "{said}");
@@ -113,12 +119,61 @@ fn reading_a_token_needs_no_network_and_no_configuration() {
         "{said}"
     );
 
-    let (read, said, _) = plain(&[&tokens.refresh]);
+    let (read, said, _) = plain(&tokens.refresh);
     assert!(read && said.contains("generation  0"), "{said}");
-    let (read, _, complaint) = plain(&["garbage"]);
+    let (read, _, complaint) = plain("garbage");
     assert!(!read);
     assert_eq!(complaint, "latchkey: this is neither an access token (three parts) nor a refresh token (five)\n");
     // What is made to look like something else on a terminal is shown as it is.
-    let (_, said, _) = plain(&["eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x"]);
+    let (_, said, _) = plain("eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x");
     assert!(said.contains("\\u{1b}[2m") && !said.contains('\u{1b}'), "{said:?}");
+}
+
+#[test]
+fn nothing_of_a_token_reaches_the_terminal_that_it_could_obey() {
+    let treacherous = "\u{1b}[2Jroot\u{7}\u{7f}\u{9b}31m\u{202e}nimda\u{2066}\u{200b}";
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = encode(&json!({ "alg": "ES256", "typ": "at+jwt", "kid": treacherous }));
+    let claims = encode(&json!({ "sub": treacherous, "roles": [treacherous], treacherous: { treacherous: 1 } }));
+    let refresh = format!("1.{treacherous}.sid\nnext.0.mac");
+    for token in [format!("{header}.{claims}.c2ln"), refresh] {
+        for arguments in [&["token", "inspect"][..], &["token", "inspect", "--json"]] {
+            let output = latchkey(arguments, &token);
+            let written = [output.stdout.clone(), output.stderr.clone()].concat();
+            let written = String::from_utf8(written).unwrap();
+            let obeyed = written.chars().find(|character| {
+                *character != '\n' && (character.is_control() || "\u{202e}\u{2066}\u{200b}".contains(*character))
+            });
+            assert_eq!(obeyed, None, "{written}");
+            assert!(written.contains("nimda"), "{written}");
+        }
+    }
+    // In JSON it is escaped, and says the same.
+    let (_, seen) = inspect(&[], &format!("{header}.{claims}.c2ln"));
+    assert_eq!(seen["claims"]["sub"], treacherous);
+}
+
+#[test]
+fn a_token_is_taken_as_it_is_copied_and_an_argument_is_warned_of() {
+    let token = Client::from_env().access_token(ALICE);
+    for copied in [
+        format!("Bearer {token}"),
+        format!("  bearer   {token}\r\n"),
+        format!("Authorization: Bearer {token}"),
+        format!("\n{token}\n\n"),
+    ] {
+        let output = latchkey(&["token", "inspect"], &copied);
+        assert!(output.status.success(), "{copied:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let output = latchkey(&["token", "inspect", "-"], &copied);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    let message = "a token that is given as an argument stands in the shell's history and in the list of processes; \
+                   leave it out, and paste it or pipe it in";
+    let output = latchkey(&["token", "inspect", &format!("Bearer {token}")], "");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), format!("latchkey: {message}\n"));
+    let output = latchkey(&["token", "inspect", "--json", &token], "");
+    let warning: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(warning, json!({ "warning": "token_argument", "message": message }));
 }

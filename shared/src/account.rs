@@ -117,7 +117,7 @@ pub async fn register(
     let username = Username::parse(username)?;
     policy.check(password, &username)?;
     // Before a hash is computed for nothing. Whether the name is free is decided by the write.
-    if users.find(&username).await?.is_some() {
+    if users.find_epoch(&username).await?.is_some() {
         return Err(AccountError::Taken);
     }
     let user = new_user(hasher, random, &username, password, vec![REGISTERED_ROLE.to_owned()], now)?;

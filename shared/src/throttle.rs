@@ -296,13 +296,11 @@ impl Throttle {
             };
             let tally = tally_of(&counter, &lane);
             let pause = pauses.next().filter(|_| has_attempts_under_way(tally, now));
-            match pause.map(|pause| Instant::now() + pause).filter(|next_at| *next_at < waits_until) {
-                Some(next_at) => tokio::time::sleep_until(next_at).await,
-                None => {
-                    let retry_after_seconds = wait(tally, &limits, now);
-                    return Ok(Err(TooMany { what: "account", retry_after_seconds }));
-                }
-            }
+            let next_at = pause.map(|pause| Instant::now() + pause).filter(|next_at| *next_at < waits_until);
+            let Some(next_at) = next_at else {
+                return Ok(Err(TooMany { what: "account", retry_after_seconds: wait(tally, &limits, now) }));
+            };
+            tokio::time::sleep_until(next_at).await;
         }
     }
 

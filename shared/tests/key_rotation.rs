@@ -9,9 +9,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use proxy::{Fate, Proxy};
+use secrecy::SecretSlice;
 use shared::keys::algorithm::SigningAlgorithm;
 use shared::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
-use shared::keys::{KeyKind, KeyPurpose};
+use shared::keys::sealing::EncryptionContext;
+use shared::keys::{KeyKind, KeyPurpose, KeyRecord, SealedKey};
 use tables::Tables;
 use world::{Held, NOW, World, sealer};
 
@@ -187,5 +189,21 @@ async fn no_key_is_in_the_clear_in_the_table() {
         let as_shown = format!("{opened:?}");
         assert!(!items.contains(as_shown.trim_matches(['[', ']'])), "{}", key.record.alg);
         assert!(!key.record.public_jwk.is_some_and(|jwk| jwk.contains("\"d\"") || jwk.contains("\"k\"")));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_less_than_32_bytes_makes_no_token_of_either_kind() {
+    for (kind, alg) in [(KeyKind::RefreshToken, "HS256"), (KeyKind::AccessToken(SigningAlgorithm::Hs256), "HS256")] {
+        let world = World::create(&format!("keys-short-{}", kind.purpose())).await;
+        let purpose = kind.purpose();
+        let kid = "a".repeat(43);
+        let context = EncryptionContext { kid: &kid, purpose };
+        let sealed_private_key = sealer().seal(context, &SecretSlice::from(vec![7; 31])).await.unwrap();
+        let (activates_at, retires_at) = (NOW - 1, NOW + 1000);
+        let record = KeyRecord { kid: kid.clone(), alg: alg.to_owned(), public_jwk: None, activates_at, retires_at };
+        world.tables.signing_keys().add(purpose, &SealedKey { record, sealed_private_key }, NOW + 5000).await.unwrap();
+        let error = world.keys.get(NOW).await.err().unwrap();
+        assert_eq!(error.to_string(), format!("the key {kid} cannot be used"));
     }
 }

@@ -84,6 +84,8 @@ struct Model {
     /// Until when the item of the last raise is kept, and any item at all.
     raise_kept_until: u64,
     any_kept_until: u64,
+    /// Sessions that ended and were never stored.
+    never_stored: usize,
 }
 
 /// What the model knows of a session.
@@ -188,6 +190,7 @@ impl Model {
 }
 
 /// Plays the steps with a user of their own, and compares after each.
+#[allow(clippy::too_many_lines, reason = "a list of all steps")]
 async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestCaseError> {
     let name = Username::parse(username).unwrap();
     world.add_user(username).await;
@@ -254,16 +257,7 @@ async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestC
                 world.accounts().enable(&name).await.unwrap();
                 model.is_disabled = false;
             }
-            Step::EndMany(number) => {
-                let user = world.user(username).await;
-                for number in 0..*number {
-                    // Whether a session was ever stored does not matter.
-                    let sid = format!("{now}-{number}");
-                    let owner = Owner { sub: &user.user_id, username, epoch: model.epoch };
-                    world.accounts().end_session(&world.sessions, owner, &sid, now).await.unwrap();
-                    model.is_revoked_alone(model.epoch, now + KEPT_SECONDS, now);
-                }
-            }
+            Step::EndMany(number) => end_many(world, username, &mut model, *number, now).await,
             // What a caller does passes the authorizer first.
             Step::Logout(number)
             | Step::LogoutEverywhere(number)
@@ -303,6 +297,18 @@ async fn play(world: &World, username: &str, steps: &[Step]) -> Result<(), TestC
         compare(world, &model, &issued, step, now).await?;
     }
     Ok(())
+}
+
+/// Ends so many sessions, each on its own. Whether they were ever stored does not matter.
+async fn end_many(world: &World, username: &str, model: &mut Model, number: usize, now: u64) {
+    let user = world.user(username).await;
+    for _ in 0..number {
+        model.never_stored += 1;
+        let owner = Owner { sub: &user.user_id, username, epoch: model.epoch };
+        let sid = format!("never-stored-{}", model.never_stored);
+        world.accounts().end_session(&world.sessions, owner, &sid, now).await.unwrap();
+        model.is_revoked_alone(model.epoch, now + KEPT_SECONDS, now);
+    }
 }
 
 /// Asks about every token there is.

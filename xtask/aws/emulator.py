@@ -312,8 +312,44 @@ def partition_key(table, index=None):
 
 iam_actions.request_tag_context = request_context
 # "dynamodb:Attributes: Represents a list of the attribute names in a request, or the attributes that are returned from
-# a request." ministack takes those of a projection alone.
+# a request." ministack takes those of a projection alone. A transaction "is authorized as the writes it is made of", so
+# each of them has a list of its own.
 named_attributes = iam_actions.dynamodb_service_context
+EXPRESSIONS = ("KeyConditionExpression", "FilterExpression", "UpdateExpression", "ConditionExpression")
+EXPRESSION_WORDS = {
+    "ADD",
+    "AND",
+    "BETWEEN",
+    "DELETE",
+    "IN",
+    "NOT",
+    "OR",
+    "REMOVE",
+    "SET",
+    "attribute_exists",
+    "attribute_not_exists",
+    "attribute_type",
+    "begins_with",
+    "contains",
+    "if_not_exists",
+    "list_append",
+    "size",
+}
+# Where `decided` finds the lists of a transaction's writes.
+OF_TRANSACTION = "transaction"
+
+
+def attributes_of(request):
+    """The attributes that one read or write names: its key, its item, and what is in its expressions."""
+    names = request.get("ExpressionAttributeNames") or {}
+    words = [
+        word
+        for expression in EXPRESSIONS
+        for word in re.findall(r"(?<![:\w])#?[A-Za-z_]\w*", request.get(expression) or "")
+        if word not in EXPRESSION_WORDS
+    ]
+    keys = [*(request.get("Key") or {}), *(request.get("Item") or {})]
+    return {names.get(word, word) for word in words} | set(keys)
 
 
 def attributes_context(request_body):
@@ -322,30 +358,26 @@ def attributes_context(request_body):
         request = json.loads(request_body or b"{}")
     except ValueError:
         return context
-    names = request.get("ExpressionAttributeNames") or {}
-    words = [
-        word
-        for expression in ("KeyConditionExpression", "FilterExpression")
-        for word in re.findall(r"(?<![:\w])#?[A-Za-z_]\w*", request.get(expression) or "")
-        if word not in EXPRESSION_WORDS
-    ]
-    found = {names.get(word, word) for word in words} | set(context.get("dynamodb:Attributes", []))
-    return {**context, "dynamodb:Attributes": sorted(found)} if found else context
+    writes = [write for item in request.get("TransactItems") or [] for write in item.items()]
+    if writes:
+        lists = {(kind, detail.get("TableName")): sorted(attributes_of(detail)) for kind, detail in writes}
+        return {**context, OF_TRANSACTION: lists}
+    found = attributes_of(request) | set(context.get("dynamodb:Attributes", []))
+    context = {**context, "dynamodb:Attributes": sorted(found)} if found else context
+    return {**context, "dynamodb:ReturnValues": request["ReturnValues"]} if "ReturnValues" in request else context
 
 
-EXPRESSION_WORDS = {
-    "AND",
-    "OR",
-    "NOT",
-    "BETWEEN",
-    "IN",
-    "begins_with",
-    "contains",
-    "size",
-    "attribute_exists",
-    "attribute_not_exists",
-    "attribute_type",
-}
+def context_of_write(context, action, resource):
+    """What of a transaction's context is one write's."""
+    if OF_TRANSACTION not in (context or {}):
+        return context
+    context = dict(context)
+    kinds = {"dynamodb:PutItem": "Put", "dynamodb:UpdateItem": "Update", "dynamodb:DeleteItem": "Delete"}
+    kind, table = kinds.get(action, "ConditionCheck"), resource.rsplit("/", 1)[-1]
+    named = context.pop(OF_TRANSACTION).get((kind, table))
+    return {**context, "dynamodb:Attributes": named} if named else context
+
+
 iam_actions.dynamodb_service_context = attributes_context
 
 
@@ -368,6 +400,7 @@ def noted(handler):
 
 
 def decided(access_key, action, service, region, resource_arn="*", service_context=None):
+    service_context = context_of_write(service_context, action, resource_arn)
     outcome = decide(access_key, action, service, region, resource_arn=resource_arn, service_context=service_context)
     arn = getattr(iam_evaluator.resolve_principal(access_key or "", get_account_id()), "arn", "")
     if ":assumed-role/" not in arn:

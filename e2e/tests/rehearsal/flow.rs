@@ -64,6 +64,18 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.post_form("/introspect", Some(&admin), &[("token", &one.access)]).json()["active"], true);
     assert_eq!(client.post_form("/revoke", None, &[("token", &one.access)]).status, 200);
 
+    // So much is revoked one by one that the next end of a session ends all of them.
+    let sub = unverified(&one.access).1["sub"].as_str().unwrap().to_owned();
+    for (by, seconds) in [("account", "5000"), ("token", "6000")] {
+        let (one, other) = (client.tokens(("alice", PASSWORD)), client.tokens(("alice", PASSWORD)));
+        let _ = aws.python(&["-c", FILL, stack.output("DenylistTableName"), &sub, by, seconds]);
+        match by {
+            "account" => assert_eq!(client.delete(&format!("/sessions/{}", other.sid()), &one.access).status, 204),
+            _ => assert_eq!(client.post_form("/revoke", None, &[("token", &other.refresh)]).status, 200),
+        }
+        assert_eq!(client.get("/me", &one.access).status, 403);
+    }
+
     // A new password, a logout, a logout everywhere.
     let token = client.access_token(("alice", PASSWORD));
     let change = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
@@ -83,6 +95,12 @@ const LAPSE: &str = "import boto3, sys; \
     table = boto3.resource('dynamodb').Table(sys.argv[1]); \
     [table.update_item(Key={'counter': it['counter']}, UpdateExpression='SET expires_at = :past', \
     ExpressionAttributeValues={':past': 1}) for it in table.scan()['Items'] if 'expires_at' in it]";
+
+/// Ends many sessions of a user.
+const FILL: &str = "import boto3, sys, time; \
+    table = boto3.resource('dynamodb').Table(sys.argv[1]); until = int(time.time()) + int(sys.argv[4]); \
+    [table.put_item(Item={'sub': sys.argv[2], 'revocation': f'{until:010}#sid#{sys.argv[3]}-{number}', \
+    'expires_at': until}) for number in range(65)]";
 
 /// A day passes, and EventBridge asks for the keys that are due: there are none.
 pub(crate) fn the_schedule_fires(aws: &Aws) {

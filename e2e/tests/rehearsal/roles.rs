@@ -24,10 +24,14 @@ fn list(value: &Value) -> Vec<String> {
 fn fulfils(call: &Value, statement: &Value) -> bool {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     operators.into_iter().all(|(operator, keys)| {
-        assert!(["ForAllValues:StringEquals", "StringEquals"].contains(&operator.as_str()), "{operator}");
+        let must_be_named = match operator.as_str() {
+            "ForAllValues:StringEquals" | "StringEquals" => true,
+            "StringEqualsIfExists" => false,
+            other => panic!("{other}"),
+        };
         keys.as_object().unwrap().iter().all(|(key, allowed)| {
             let (named, allowed) = (list(&call["conditions"][key]), list(allowed));
-            !named.is_empty() && named.iter().all(|value| allowed.contains(value))
+            !(must_be_named && named.is_empty()) && named.iter().all(|value| allowed.contains(value))
         })
     })
 }

@@ -329,7 +329,7 @@ fn key_problem(error: &crate::keys::active::ActiveKeyError) -> Problem {
     match error {
         E::Store(error) => store_problem(error),
         E::Seal(error) => sealing_problem(error),
-        E::None(_) | E::Algorithm { .. } => Problem::internal(),
+        E::None(_) | E::Algorithm { .. } | E::ShortSecret { .. } => Problem::internal(),
     }
 }
 

@@ -11,8 +11,8 @@ use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
 use super::signing::{RefreshTokenKey, TokenSigner};
 use super::{
-    KeyPurpose, KeyRecord, REREAD_AFTER_SECONDS, RETRY_AFTER_SECONDS, SealedKey, USABLE_FOR_SECONDS, UnknownKid,
-    copy_goes_on, is_due,
+    KeyPurpose, KeyRecord, REREAD_AFTER_SECONDS, RETRY_AFTER_SECONDS, SealedKey, ShortSecret, USABLE_FOR_SECONDS,
+    UnknownKid, check_hmac_key, copy_goes_on, is_due,
 };
 use crate::clock::EpochSeconds;
 use crate::store::StoreError;
@@ -28,6 +28,15 @@ pub enum ActiveKeyError {
     /// The seal of the key does not open.
     #[error("the signing key could not be opened")]
     Seal(#[from] SealingError),
+    /// The secret of a key is too short.
+    #[error("the key {kid} cannot be used")]
+    ShortSecret {
+        /// Which key.
+        kid: String,
+        /// Why.
+        #[source]
+        source: ShortSecret,
+    },
     /// No key is active. `latchkey keys init` makes the first ones.
     #[error("there is no active {0} key; `latchkey keys init` makes the first one")]
     None(KeyPurpose),
@@ -195,6 +204,9 @@ impl ActiveKeyCache {
             async { Ok(self.sealer.open(context, &access.sealed_private_key).await?) },
             self.open_refresh_token_key(refresh),
         )?;
+        if !algorithm.has_public_key() {
+            check_hmac_key(&private_key).map_err(|source| short(&access.record.kid, source))?;
+        }
         Ok(ActiveKeys {
             signer: TokenSigner::new(access.record.kid.clone(), algorithm, &private_key),
             refresh: refresh_token_key,
@@ -209,6 +221,7 @@ impl ActiveKeyCache {
         }
         let context = EncryptionContext { kid, purpose: KeyPurpose::RefreshToken };
         let secret = self.sealer.open(context, &sealed.sealed_private_key).await?;
+        check_hmac_key(&secret).map_err(|source| short(kid, source))?;
         let key = Arc::new(RefreshTokenKey::new(kid.clone(), &secret));
         self.state().opened.insert(kid.clone(), Arc::clone(&key));
         Ok(key)
@@ -217,6 +230,10 @@ impl ActiveKeyCache {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn short(kid: &str, source: ShortSecret) -> ActiveKeyError {
+    ActiveKeyError::ShortSecret { kid: kid.to_owned(), source }
 }
 
 /// The newest of the keys that may sign at `now`. Two that begin in the same second are told apart by their id, so that

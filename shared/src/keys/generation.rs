@@ -13,12 +13,10 @@ use secrecy::SecretSlice;
 use super::algorithm::SigningAlgorithm;
 use super::sealing::{EncryptionContext, Sealer, SealingError};
 use super::signing::encoding_key;
-use super::{KeyKind, KeyRecord, SealedKey};
+use super::{KeyKind, KeyRecord, MIN_HMAC_KEY_BYTES, SealedKey};
 use crate::clock::EpochSeconds;
 use crate::random::{self, Random, RandomError};
 
-/// Bytes of an HMAC key: as many as HMAC-SHA-256 puts out (RFC 7518 §3.2, RFC 2104 §3).
-const HMAC_KEY_BYTES: usize = 32;
 /// Bytes of a `kid` that is no thumbprint: as many as one has.
 const KID_BYTES: usize = 32;
 
@@ -88,7 +86,7 @@ fn private_key(algorithm: SigningAlgorithm, random: &Random) -> Result<SecretSli
             let info = PrivateKeyInfoRef::try_from(pkcs8.as_ref()).map_err(|_| GenerationError::Encode)?;
             info.private_key.as_bytes().to_vec()
         }
-        SigningAlgorithm::Hs256 => random::bytes::<HMAC_KEY_BYTES>(random)?.to_vec(),
+        SigningAlgorithm::Hs256 => random::bytes::<MIN_HMAC_KEY_BYTES>(random)?.to_vec(),
     };
     Ok(SecretSlice::from(key))
 }

@@ -16,6 +16,8 @@ pub mod verification;
 
 use std::fmt;
 
+use secrecy::{ExposeSecret as _, SecretSlice};
+
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use crate::store::StoreError;
@@ -33,6 +35,23 @@ pub const RETRY_AFTER_SECONDS: EpochSeconds = 10;
 
 /// Shortest time between two readings for an unknown `kid`, in seconds.
 pub const UNKNOWN_KID_REREAD_SECONDS: EpochSeconds = 10;
+
+/// Fewest bytes of an HMAC key: as many as HMAC-SHA-256 puts out (RFC 7518 §3.2).
+pub const MIN_HMAC_KEY_BYTES: usize = 32;
+
+/// A secret is too short to be an HMAC key.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("its secret has {0} bytes, and HMAC-SHA-256 needs {MIN_HMAC_KEY_BYTES} (RFC 7518 §3.2)")]
+pub struct ShortSecret(usize);
+
+/// Makes sure that a secret is long enough for HMAC-SHA-256.
+///
+/// # Errors
+/// It is not.
+fn check_hmac_key(secret: &SecretSlice<u8>) -> Result<(), ShortSecret> {
+    let bytes = secret.expose_secret().len();
+    if bytes < MIN_HMAC_KEY_BYTES { Err(ShortSecret(bytes)) } else { Ok(()) }
+}
 
 /// When the table was last read for a `kid` that nobody knew, so that a stream of made-up tokens does not become a stream of
 /// reads.

@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse, ThumbprintHash,
+};
 use secrecy::{ExposeSecret as _, SecretSlice};
 
-use super::KeyRecord;
 use super::algorithm::{SigningAlgorithm, UnknownAlgorithm};
+use super::{KeyRecord, ShortSecret, check_hmac_key};
 use crate::clock::EpochSeconds;
 use crate::config::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 
@@ -31,6 +33,12 @@ pub enum RingError {
     /// It has a public key and is for HS256, which must never meet (RFC 8725 §2.1).
     #[error("it is for HS256 and has a public key")]
     PublicSecret,
+    /// The JWK says that it is for something else than to verify signatures (RFC 7517 §4.2, §4.3).
+    #[error("its public key is not for verifying signatures, by its `use` or `key_ops`")]
+    OtherUse,
+    /// The secret is too short.
+    #[error(transparent)]
+    ShortSecret(#[from] ShortSecret),
     /// The JWK's numbers are no key.
     #[error("its public key cannot be read")]
     Unreadable(#[source] jsonwebtoken::errors::Error),
@@ -57,6 +65,9 @@ impl VerificationKey {
                 {
                     return Err(RingError::Mismatch);
                 }
+                if !is_for_verifying(&jwk.common) {
+                    return Err(RingError::OtherUse);
+                }
                 // The id is the key's thumbprint (RFC 7638), so it names this key and no other.
                 let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(RingError::Unreadable)?;
                 if thumbprint != record.kid || !is_for(&jwk.algorithm, algorithm) {
@@ -66,6 +77,7 @@ impl VerificationKey {
                 (Some(jwk), key)
             }
             (None, Some(secret)) if !algorithm.has_public_key() => {
+                check_hmac_key(secret)?;
                 (None, DecodingKey::from_secret(secret.expose_secret()))
             }
             (None, _) => return Err(RingError::NoPublicKey),
@@ -90,6 +102,17 @@ impl VerificationKey {
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm.into()).unwrap_or(false)
     }
+}
+
+/// Whether a JWK may be used to verify signatures. `use` and `key_ops` may be left out; where they are there they must say so,
+/// and be consistent with each other (RFC 7517 §4.2, §4.3).
+fn is_for_verifying(key: &CommonParameters) -> bool {
+    let has_use = key.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
+    let has_operation = key.key_operations.as_ref().is_none_or(|operations| {
+        operations.contains(&KeyOperations::Verify)
+            && operations.iter().all(|of| matches!(of, KeyOperations::Sign | KeyOperations::Verify))
+    });
+    has_use && has_operation
 }
 
 /// Whether a public key is of the kind and on the curve that an algorithm is defined for.
@@ -145,5 +168,85 @@ impl KeyRing {
     #[must_use]
     pub fn jwks(&self, now: EpochSeconds) -> JwkSet {
         JwkSet { keys: self.0.iter().filter(|key| key.verifies_at(now)).filter_map(|key| key.jwk.clone()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::jwk::ThumbprintHash;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The public key of RFC 7517 Appendix A.1, with other members.
+    fn record(members: &Value) -> KeyRecord {
+        let mut jwk = json!({
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+            "alg": "ES256",
+        });
+        let key: Jwk = serde_json::from_value(jwk.clone()).unwrap();
+        let kid = key.thumbprint(ThumbprintHash::SHA256).unwrap();
+        jwk["kid"] = kid.clone().into();
+        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        KeyRecord {
+            kid,
+            alg: "ES256".to_owned(),
+            public_jwk: Some(jwk.to_string()),
+            activates_at: 0,
+            retires_at: EpochSeconds::MAX,
+        }
+    }
+
+    #[test]
+    fn a_public_key_verifies_only_what_its_use_and_its_operations_allow() {
+        for members in [
+            json!({}),
+            json!({ "use": "sig" }),
+            json!({ "key_ops": ["verify"] }),
+            json!({ "use": "sig", "key_ops": ["sign", "verify"] }),
+        ] {
+            let record = record(&members);
+            let ring = KeyRing::new(std::slice::from_ref(&record));
+            assert!(ring.find(&record.kid).is_some(), "{members}");
+        }
+        for members in [
+            json!({ "use": "enc" }),
+            json!({ "use": "other" }),
+            json!({ "key_ops": [] }),
+            json!({ "key_ops": ["sign"] }),
+            json!({ "key_ops": ["verify", "encrypt"] }),
+            json!({ "use": "sig", "key_ops": ["deriveKey"] }),
+            json!({ "use": "enc", "key_ops": ["verify"] }),
+        ] {
+            let refused = record(&members);
+            assert!(matches!(VerificationKey::new(&refused, None), Err(RingError::OtherUse)), "{members}");
+            let ring = KeyRing::new(std::slice::from_ref(&refused));
+            assert!(ring.find(&refused.kid).is_none(), "{members}");
+            assert!(ring.jwks(0).keys.is_empty(), "{members}: it is not published either");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_less_than_32_bytes_verifies_nothing_and_takes_no_other_with_it() {
+        let record = |kid: &str| KeyRecord {
+            kid: kid.to_owned(),
+            alg: "HS256".to_owned(),
+            public_jwk: None,
+            activates_at: 0,
+            retires_at: EpochSeconds::MAX,
+        };
+        let secret = |bytes: usize| SecretSlice::from(vec![7; bytes]);
+        let secrets = [("empty", 0), ("short", 31), ("long enough", 32)];
+        let secrets: HashMap<_, _> = secrets.map(|(kid, bytes)| (kid.to_owned(), secret(bytes))).into();
+        let ring = KeyRing::with_secrets(&["empty", "short", "long enough"].map(record), &secrets);
+        let found = ["empty", "short", "long enough"].map(|kid| ring.find(kid).is_some());
+        assert_eq!(found, [false, false, true]);
+        assert_eq!(
+            VerificationKey::new(&record("short"), Some(&secret(31))).err().unwrap().to_string(),
+            "its secret has 31 bytes, and HMAC-SHA-256 needs 32 (RFC 7518 §3.2)"
+        );
     }
 }

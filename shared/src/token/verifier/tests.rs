@@ -129,7 +129,7 @@ fn an_issued_token_gives_the_claims_of_its_subject() {
         aud: "latchkey".to_owned(),
         exp: NOW + 900,
         iat: NOW,
-        nbf: NOW,
+        nbf: NOW - 5,
         // Another for each token.
         jti: claims.jti.clone(),
         client_id: "latchkey".to_owned(),
