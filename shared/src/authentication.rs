@@ -144,7 +144,11 @@ impl Authenticator<'_> {
             self.hasher.absent_user(password)?;
             return Err(AuthenticationError::UnknownUser);
         };
-        if !self.hasher.verify(password, user.password_hash.expose_secret())? {
+        let verified = self.hasher.verify(password, user.password_hash.expose_secret()).inspect_err(|_| {
+            // The answer is an internal error, and an operator has to learn whose hash it is.
+            tracing::Span::current().record("sub", &user.user_id);
+        })?;
+        if !verified {
             return Err(AuthenticationError::WrongPassword);
         }
         match user.status {

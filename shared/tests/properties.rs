@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ use shared::keys::ring::KeyRing;
 use shared::keys::sealing::{EncryptionContext, Sealer};
 use shared::keys::signing::{RefreshTokenKey, TokenSigner};
 use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
-use shared::password::hash::Hasher;
+use shared::password::hash::{HashError, Hasher};
+use shared::password::limits;
 use shared::token::issuer::{Issuer, Subject};
 use shared::token::refresh::{self, Unverified};
 use shared::token::verifier::{Expected, ExpectedIssuer, LEEWAY_SECONDS, verify};
@@ -49,6 +50,15 @@ static ISSUED: LazyLock<(KeyRing, String)> = LazyLock::new(|| {
 
 fn refresh_token_key() -> RefreshTokenKey {
     RefreshTokenKey::new("k".to_owned(), &SecretSlice::from(vec![7; 32]))
+}
+
+/// A parameter of a hash: mostly small, or about a power of two.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        0..70_u32,
+        any::<u32>(),
+        (0..32_u32, 0..3_u32).prop_map(|(shift, off)| (1_u32 << shift).wrapping_add(off).wrapping_sub(1))
+    ]
 }
 
 /// Names and values.
@@ -238,6 +248,41 @@ proptest! {
             let _ = Hasher::check_importable(stored);
             prop_assert!(Hasher::new().needs_rehash(stored));
         }
+    }
+
+    /// Whatever numbers a hash has in it, also if their product overflows: what can be imported is within the limits.
+    #[test]
+    fn a_hash_that_can_be_imported_is_within_the_limits(
+        numbers in [number(), number(), number()],
+        scheme in prop::sample::select(vec!["argon2id", "argon2i", "scrypt", "pbkdf2-sha256", "pbkdf2-sha512"]),
+        output in prop::sample::select(vec![16_usize, 32, 48, 64]),
+    ) {
+        let [a, b, c] = numbers;
+        let (wide_a, wide_b, wide_c) = (u128::from(a), u128::from(b), u128::from(c));
+        let blocks = |bytes: usize| output.div_ceil(bytes) as u128;
+        let (parameters, within) = match scheme {
+            "scrypt" => {
+                let n = if a < 64 { 1_u128 << a } else { u128::MAX };
+                let blocks = wide_b * wide_c;
+                let is_within = n.saturating_mul(blocks) <= limits::MAX_SCRYPT_WORK.into()
+                    && blocks <= limits::MAX_SCRYPT_BLOCKS.into();
+                (format!("ln={a},r={b},p={c}"), is_within)
+            }
+            "pbkdf2-sha256" => (format!("i={a}"), wide_a * blocks(32) <= limits::MAX_PBKDF2_SHA256_WORK.into()),
+            "pbkdf2-sha512" => (format!("i={a}"), wide_a * blocks(64) <= limits::MAX_PBKDF2_SHA512_WORK.into()),
+            _ => {
+                let is_within = wide_a * wide_b <= limits::MAX_ARGON2_WORK.into()
+                    && a <= limits::MAX_ARGON2_MEMORY_KIB
+                    && c <= limits::MAX_ARGON2_LANES;
+                (format!("m={a},t={b},p={c}"), is_within)
+            }
+        };
+        let hash = STANDARD_NO_PAD.encode(vec![0; output]);
+        let stored = format!("${scheme}${parameters}$c2l4dGVlbiBieXRlcyEhIQ${hash}");
+        prop_assert!(within || Hasher::check_importable(&stored).is_err(), "{}", stored);
+        // Within the limits only what is no hash of the scheme at all is refused.
+        let refused = Hasher::check_importable(&stored).err();
+        prop_assert!(!within || !matches!(refused, Some(HashError::TooCostly { .. })), "{}: {:?}", stored, refused);
     }
 
     #[test]

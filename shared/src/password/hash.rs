@@ -10,6 +10,7 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Password;
+use super::limits::Purpose;
 use super::stored::{self, Argon2Hash, StoredHash};
 use crate::random::{self, Random, RandomError};
 
@@ -34,6 +35,16 @@ pub enum HashError {
     /// The stored parameters are outside of what is computed here, or the algorithm is another.
     #[error("the stored password hash has an algorithm or parameters that are not accepted")]
     Unsupported,
+    /// Verifying it would take too much work.
+    #[error("{parameter} is {value}; the limit is {limit}")]
+    TooCostly {
+        /// The parameter, or the product of parameters.
+        parameter: &'static str,
+        /// What the hash says.
+        value: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
     /// What looks like a hash of bcrypt is none.
     #[error("the stored bcrypt hash cannot be read")]
     Bcrypt(#[source] bcrypt::BcryptError),
@@ -81,7 +92,7 @@ impl Hasher {
     /// `stored` is no hash that can be computed here.
     pub fn verify(&self, password: &Password, stored: &str) -> Result<bool, HashError> {
         // `Output` and bcrypt compare in constant time.
-        match StoredHash::parse(stored)? {
+        match StoredHash::parse(stored, Purpose::Login)? {
             StoredHash::Argon2(Argon2Hash { algorithm, version, params, salt, output }) => {
                 Ok(self.compute(password, &salt, algorithm, version, &params, output.len())? == output)
             }
@@ -99,7 +110,8 @@ impl Hasher {
     /// salt or output of another length, or unreadable.
     #[must_use]
     pub fn needs_rehash(&self, stored: &str) -> bool {
-        let (Ok(StoredHash::Argon2(hash)), Ok(current)) = (StoredHash::parse(stored), current_params()) else {
+        let (Ok(StoredHash::Argon2(hash)), Ok(current)) = (StoredHash::parse(stored, Purpose::Login), current_params())
+        else {
             return true;
         };
         hash.algorithm != Algorithm::Argon2id
@@ -109,12 +121,13 @@ impl Hasher {
             || hash.salt.len() != SALT_BYTES
     }
 
-    /// Makes sure that a hash from elsewhere is one that [`Hasher::verify`] can compute. Nothing is computed.
+    /// Makes sure that a hash from elsewhere is one that [`Hasher::verify`] can compute, within the limits on work
+    /// ([`super::limits`]). Nothing is computed.
     ///
     /// # Errors
     /// It is none.
     pub fn check_importable(stored: &str) -> Result<(), HashError> {
-        StoredHash::parse(stored).map(|_| ())
+        StoredHash::parse(stored, Purpose::Import).map(|_| ())
     }
 
     /// Spends what [`Hasher::verify`] spends on a current hash, and finds no match: for a user that does not exist.
@@ -144,6 +157,9 @@ impl Hasher {
         Argon2::new(algorithm, version, params.clone())
             .hash_password_into_with_memory(password.as_bytes(), salt, output, memory.as_mut_slice())
             .map_err(HashError::Argon2)?;
+        // What an imported hash took beyond that is not kept.
+        memory.truncate(MEMORY_KIB as usize);
+        memory.shrink_to_fit();
         Ok(Output::new(output)?)
     }
 }
@@ -328,11 +344,11 @@ mod tests {
             format!("$scrypt$ln=14,r=8${salt}${hash}"),
             format!("$scrypt$ln=0,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=31,r=8,p=1${salt}${hash}"),
+            format!("$scrypt$ln=63,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=64,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=4294967295,p=4294967295${salt}${hash}"),
-            // What it mixes and what it mixes with are 256 MiB each.
             format!("$scrypt$ln=1,r=1048576,p=2${salt}${hash}"),
-            // Within the work, not within the memory.
+            // Within the work that a login may take, not within the memory.
             format!("$scrypt$ln=18,r=16,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=8,p=1,x=1${salt}${hash}"),
             format!("$scrypt$v=1$ln=14,r=8,p=1${salt}${hash}"),
@@ -341,7 +357,6 @@ mod tests {
             format!("$pbkdf2-sha256$i=0,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=4294967295,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=1000,l=64${salt}${hash}"),
-            format!("$pbkdf2-sha256$i=2000001,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=1000,x=1${salt}${hash}"),
             format!("$pbkdf2-sha256$v=1$i=1000${salt}${hash}"),
             format!("$pbkdf2-sha256$l=32${salt}${hash}"),
@@ -353,17 +368,143 @@ mod tests {
         }
     }
 
+    const SALT: &str = "c2FsdHNhbHRzYWx0c2FsdA";
+
+    /// A hash of 32 bytes in a PHC string, and one of 64.
+    fn of_32(parameters: &str) -> String {
+        format!("${parameters}${SALT}${}", "A".repeat(43))
+    }
+
+    fn of_64(parameters: &str) -> String {
+        format!("${parameters}${SALT}${}", "A".repeat(86))
+    }
+
     #[test]
-    fn the_dearest_that_is_accepted() {
-        let (salt, hash) = ("c2FsdHNhbHRzYWx0c2FsdA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    fn real_exports_are_within_the_limits() {
         for stored in [
+            FOREIGN[0].1.replace("$05$", "$10$"),
+            FOREIGN[0].1.replace("$05$", "$12$"),
+            FOREIGN[0].1.replace("$05$", "$13$"),
             FOREIGN[0].1.replace("$05$", "$14$"),
-            format!("$scrypt$ln=17,r=8,p=4${salt}${hash}"),
-            format!("$pbkdf2-sha256$i=2000000,l=32${salt}${hash}"),
-            format!("$argon2id$v=19$m=262144,t=2,p=1${salt}${hash}"),
+            // Django 5.2 and 6.0, Keycloak with a hash of 64 bytes, Passlib, OWASP.
+            of_32("pbkdf2-sha256$i=1000000"),
+            of_32("pbkdf2-sha256$i=1200000"),
+            of_64("pbkdf2-sha256$i=600000"),
+            of_32("pbkdf2-sha256$i=29000"),
+            of_32("pbkdf2-sha256$i=600000"),
+            of_64("pbkdf2-sha512$i=210000"),
+            of_64("pbkdf2-sha512$i=25000"),
+            // Werkzeug, Passlib, Django, and all that OWASP names.
+            of_64("scrypt$ln=15,r=8,p=1"),
+            of_32("scrypt$ln=16,r=8,p=1"),
+            of_64("scrypt$ln=14,r=8,p=5"),
+            of_32("scrypt$ln=17,r=8,p=1"),
+            of_32("scrypt$ln=16,r=8,p=2"),
+            of_32("scrypt$ln=15,r=8,p=3"),
+            of_32("scrypt$ln=13,r=8,p=10"),
+            // PHP, Keycloak, Spring, argon2-cffi and RFC 9106 §4, Django, OWASP, libsodium's interactive and moderate.
+            of_32("argon2id$v=19$m=65536,t=4,p=1"),
+            of_32("argon2id$v=19$m=7168,t=5,p=1"),
+            of_32("argon2id$v=19$m=16384,t=2,p=1"),
+            of_32("argon2id$v=19$m=65536,t=3,p=4"),
+            of_32("argon2id$v=19$m=102400,t=2,p=8"),
+            of_32("argon2id$v=19$m=47104,t=1,p=1"),
+            of_32("argon2id$v=19$m=65536,t=2,p=1"),
+            of_32("argon2id$v=19$m=262144,t=3,p=1"),
         ] {
-            assert!(Hasher::check_importable(&stored).is_ok(), "{stored}");
+            assert!(Hasher::check_importable(&stored).is_ok(), "{stored}: {:?}", Hasher::check_importable(&stored));
         }
+    }
+
+    #[test]
+    fn one_over_a_limit_is_refused_by_its_name() {
+        for (most, over, reason) in [
+            (
+                FOREIGN[0].1.replace("$05$", "$14$"),
+                FOREIGN[0].1.replace("$05$", "$15$"),
+                "the cost of bcrypt is 15; the limit is 14",
+            ),
+            (
+                of_32("scrypt$ln=16,r=8,p=3"),
+                of_32("scrypt$ln=16,r=8,p=4"),
+                "N × r × p of scrypt is 2097152; the limit is 1572864",
+            ),
+            (
+                of_32("scrypt$ln=10,r=1,p=1024"),
+                of_32("scrypt$ln=10,r=1,p=1025"),
+                "r × p of scrypt is 1025; the limit is 1024",
+            ),
+            (
+                of_32("scrypt$ln=1,r=1024,p=1"),
+                of_32("scrypt$ln=1,r=4294967295,p=4294967295"),
+                "r × p of scrypt is 18446744065119617025; the limit is 1024",
+            ),
+            (
+                of_32("scrypt$ln=15,r=1,p=48"),
+                of_32("scrypt$ln=63,r=8,p=1"),
+                "N × r × p of scrypt is 18446744073709551615; the limit is 1572864",
+            ),
+            (
+                of_32("pbkdf2-sha256$i=4000000"),
+                of_32("pbkdf2-sha256$i=4000001"),
+                "iterations × blocks of PBKDF2-SHA-256 is 4000001; the limit is 4000000",
+            ),
+            (
+                of_64("pbkdf2-sha256$i=2000000"),
+                of_64("pbkdf2-sha256$i=2000001"),
+                "iterations × blocks of PBKDF2-SHA-256 is 4000002; the limit is 4000000",
+            ),
+            (
+                of_64("pbkdf2-sha512$i=1000000"),
+                of_32("pbkdf2-sha512$i=1000001"),
+                "iterations × blocks of PBKDF2-SHA-512 is 1000001; the limit is 1000000",
+            ),
+            (
+                of_32("argon2id$v=19$m=262144,t=3,p=1"),
+                of_32("argon2id$v=19$m=262145,t=1,p=1"),
+                "m of Argon2 is 262145; the limit is 262144",
+            ),
+            (
+                of_32("argon2id$v=19$m=8,t=98304,p=1"),
+                of_32("argon2id$v=19$m=8,t=98305,p=1"),
+                "m × t of Argon2 is 786440; the limit is 786432",
+            ),
+            (
+                of_32("argon2i$v=19$m=512,t=1,p=64"),
+                of_32("argon2i$v=19$m=520,t=1,p=65"),
+                "p of Argon2 is 65; the limit is 64",
+            ),
+        ] {
+            assert!(Hasher::check_importable(&most).is_ok(), "{most}: {:?}", Hasher::check_importable(&most));
+            assert_eq!(Hasher::check_importable(&over).unwrap_err().to_string(), reason, "{over}");
+        }
+    }
+
+    /// What could be imported before there were these limits verifies, and what would take minutes does not.
+    #[test]
+    fn a_login_computes_what_was_imported_before_and_nothing_without_end() {
+        // As in `FOREIGN`: `hashlib.scrypt(n=2**17, r=8, p=2, dklen=32)`.
+        let dear = "$scrypt$ln=17,r=8,p=2$c2l4dGVlbiBieXRlcyEhIQ$eoU8JOO0bIMlxJtUDoKdJxoCKVnCBQjd99edeivqsZg";
+        assert!(Hasher::check_importable(dear).is_err());
+        assert!(Hasher::new().verify(&password("correct horse battery staple"), dear).unwrap());
+        for endless in [
+            of_32("scrypt$ln=17,r=8,p=5"),
+            of_32("scrypt$ln=1,r=1,p=1048576"),
+            of_64("pbkdf2-sha256$i=4294967295"),
+            of_64("pbkdf2-sha512$i=3000001"),
+            of_32("argon2id$v=19$m=8,t=4294967295,p=1"),
+            FOREIGN[0].1.replace("$05$", "$31$"),
+        ] {
+            let error = Hasher::new().verify(&password("x"), &endless).unwrap_err();
+            assert!(matches!(error, HashError::TooCostly { .. }), "{endless}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_dear_hash_is_not_kept() {
+        let hasher = Hasher::new();
+        hasher.verify(&password("x"), &of_32("argon2id$v=19$m=65536,t=1,p=1")).unwrap();
+        assert!(hasher.memory.lock().unwrap().capacity() <= MEMORY_KIB as usize);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Passwords: a type that cannot print one, what a new one must be, and the hashing of them.
+//! Passwords: a type that cannot print one, what a new one must be, the hashing of them, and what a hash may cost.
 
 pub mod hash;
+pub mod limits;
 pub mod policy;
 mod stored;
 

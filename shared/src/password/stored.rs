@@ -1,11 +1,12 @@
-//! Stored hashes: which are accepted, how they are read, and what they may cost.
+//! Stored hashes: which are accepted, and how they are read.
 //!
 //! Argon2 is what is made here. The others come from elsewhere, by `latchkey user import`, and are replaced at the first login:
 //! - bcrypt in its own format, `$2a$`, `$2b$`, `$2y$`. As everywhere, it sees the first 72 bytes of a password;
 //! - scrypt, `$scrypt$ln=14,r=8,p=1$<salt>$<hash>`, and PBKDF2, `$pbkdf2-sha256$i=600000,l=32$<salt>$<hash>` or
 //!   `$pbkdf2-sha512$…`, as PHC strings.
 //!
-//! A hash says what computing it costs. One that would take a function down is not accepted.
+//! A hash says what computing it costs. One that costs too much ([`limits`]) is refused before anything is computed or
+//! allocated.
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Params, Version};
@@ -14,17 +15,7 @@ use sha2::{Sha256, Sha512};
 
 use super::Password;
 use super::hash::HashError;
-
-/// Most memory in KiB.
-const MAX_MEMORY_KIB: u32 = 256 * 1024;
-/// Most passes of Argon2 over all of its memory, as KiB × passes: 16 times what is made here.
-const MAX_ARGON2_WORK: u64 = 16 * 2 * 19 * 1024;
-/// Highest cost of bcrypt: about a second on a full Lambda CPU.
-const MAX_BCRYPT_COST: u32 = 14;
-/// Most work of scrypt, as N × r × p: about a second.
-const MAX_SCRYPT_WORK: u64 = 1 << 22;
-/// Most iterations of PBKDF2: about a second.
-const MAX_PBKDF2_ITERATIONS: u32 = 2_000_000;
+use super::limits::{self, Purpose, hold};
 
 /// A stored hash that can be computed here.
 #[derive(Debug)]
@@ -62,21 +53,21 @@ pub(super) enum Digest {
 
 impl StoredHash {
     /// Reads a hash without computing anything.
-    pub(super) fn parse(stored: &str) -> Result<Self, HashError> {
+    pub(super) fn parse(stored: &str, purpose: Purpose) -> Result<Self, HashError> {
         if stored.starts_with("$2") {
             return bcrypt(stored);
         }
         let hash = PasswordHash::new(stored)?;
         match hash.algorithm.as_str() {
-            "scrypt" => scrypt(&hash),
-            "pbkdf2-sha256" => pbkdf2(&hash, Digest::Sha256),
-            "pbkdf2-sha512" => pbkdf2(&hash, Digest::Sha512),
-            _ => argon2(&hash).map(Self::Argon2),
+            "scrypt" => scrypt(&hash, purpose),
+            "pbkdf2-sha256" => pbkdf2(&hash, Digest::Sha256, purpose),
+            "pbkdf2-sha512" => pbkdf2(&hash, Digest::Sha512, purpose),
+            _ => argon2(&hash, purpose).map(Self::Argon2),
         }
     }
 }
 
-fn argon2(hash: &PasswordHash) -> Result<Argon2Hash, HashError> {
+fn argon2(hash: &PasswordHash, purpose: Purpose) -> Result<Argon2Hash, HashError> {
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(|_| HashError::Unsupported)?;
     let version = match hash.version {
         // As the reference implementation reads it: versions are written since there was a second one.
@@ -84,10 +75,10 @@ fn argon2(hash: &PasswordHash) -> Result<Argon2Hash, HashError> {
         Some(version) => Version::try_from(version).map_err(|_| HashError::Unsupported)?,
     };
     let params = Params::try_from(hash).map_err(|_| HashError::Unsupported)?;
-    let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
-    if params.m_cost() > MAX_MEMORY_KIB || work > MAX_ARGON2_WORK {
-        return Err(HashError::Unsupported);
-    }
+    let (memory, passes) = (u64::from(params.m_cost()), u64::from(params.t_cost()));
+    hold("m of Argon2", memory, limits::MAX_ARGON2_MEMORY_KIB.into())?;
+    hold("m × t of Argon2", memory.saturating_mul(passes), purpose.most(limits::MAX_ARGON2_WORK))?;
+    hold("p of Argon2", params.p_cost().into(), limits::MAX_ARGON2_LANES.into())?;
     let (salt, output) = salt_and_output(hash)?;
     Ok(Argon2Hash { algorithm, version, params, salt, output })
 }
@@ -98,38 +89,43 @@ fn bcrypt(stored: &str) -> Result<StoredHash, HashError> {
         return Err(HashError::Unsupported);
     }
     let parts: bcrypt::HashParts = stored.parse().map_err(HashError::Bcrypt)?;
-    if !(4..=MAX_BCRYPT_COST).contains(&parts.get_cost()) {
+    if parts.get_cost() < 4 {
         return Err(HashError::Unsupported);
     }
+    hold("the cost of bcrypt", parts.get_cost().into(), limits::MAX_BCRYPT_COST.into())?;
     Ok(StoredHash::Bcrypt(stored.to_owned()))
 }
 
-fn scrypt(hash: &PasswordHash) -> Result<StoredHash, HashError> {
+fn scrypt(hash: &PasswordHash, purpose: Purpose) -> Result<StoredHash, HashError> {
     has_only(hash, &["ln", "r", "p"])?;
     let number = |name: &str| hash.params.get_decimal(name).ok_or(HashError::Unsupported);
     let (log_n, r, p) = (number("ln")?, number("r")?, number("p")?);
-    let log_n = u8::try_from(log_n).ok().filter(|log_n| (1..32).contains(log_n)).ok_or(HashError::Unsupported)?;
-    // All of it is checked before anything is allocated: p blocks to mix, and N to mix one with.
-    let (n, r_bytes) = (1_u64 << log_n, u64::from(r) * 128);
-    let work = n.saturating_mul(r.into()).saturating_mul(p.into());
-    let memory = (n + u64::from(p)).saturating_mul(r_bytes);
-    if work > MAX_SCRYPT_WORK || memory > u64::from(MAX_MEMORY_KIB) * 1024 {
-        return Err(HashError::Unsupported);
-    }
+    let log_n = u8::try_from(log_n).ok().filter(|log_n| (1..64).contains(log_n)).ok_or(HashError::Unsupported)?;
+    let (n, r_wide, p_wide) = (1_u64 << log_n, u64::from(r), u64::from(p));
+    let blocks = r_wide.saturating_mul(p_wide);
+    hold("r × p of scrypt", blocks, limits::MAX_SCRYPT_BLOCKS)?;
+    hold("N × r × p of scrypt", n.saturating_mul(blocks), purpose.most(limits::MAX_SCRYPT_WORK))?;
+    hold("the memory of scrypt in KiB", n.saturating_mul(r_wide) / 8, limits::MAX_SCRYPT_MEMORY_KIB)?;
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Unsupported)?;
     let (salt, output) = salt_and_output(hash)?;
     Ok(StoredHash::Scrypt { params, salt, output })
 }
 
-fn pbkdf2(hash: &PasswordHash, digest: Digest) -> Result<StoredHash, HashError> {
+fn pbkdf2(hash: &PasswordHash, digest: Digest, purpose: Purpose) -> Result<StoredHash, HashError> {
     has_only(hash, &["i", "l"])?;
     let iterations = hash.params.get_decimal("i").ok_or(HashError::Unsupported)?;
     let (salt, output) = salt_and_output(hash)?;
     let says_another_length =
         hash.params.get_decimal("l").is_some_and(|length| usize::try_from(length) != Ok(output.len()));
-    if !(1..=MAX_PBKDF2_ITERATIONS).contains(&iterations) || says_another_length {
+    if iterations == 0 || says_another_length {
         return Err(HashError::Unsupported);
     }
+    let (parameter, block_bytes, limit) = match digest {
+        Digest::Sha256 => ("iterations × blocks of PBKDF2-SHA-256", 32, limits::MAX_PBKDF2_SHA256_WORK),
+        Digest::Sha512 => ("iterations × blocks of PBKDF2-SHA-512", 64, limits::MAX_PBKDF2_SHA512_WORK),
+    };
+    let blocks = output.len().div_ceil(block_bytes) as u64;
+    hold(parameter, u64::from(iterations).saturating_mul(blocks), purpose.most(limit))?;
     Ok(StoredHash::Pbkdf2 { digest, iterations, salt, output })
 }
 
