@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use shared::password::Password;
+use shared::roles::{Roles, RolesError};
 use shared::username::{Username, UsernameError};
 
 use crate::terminal::say;
@@ -18,6 +19,8 @@ pub(crate) enum DemoError {
     NotLocal,
     #[error("a demo user has no name")]
     Name(#[from] UsernameError),
+    #[error("a demo user has no roles")]
+    Roles(#[from] RolesError),
     #[error(transparent)]
     User(#[from] UserError),
 }
@@ -28,7 +31,11 @@ pub(crate) async fn run() -> Result<(), DemoError> {
     }
     let users = table().await.map_err(UserError::from)?;
     for (name, role) in [("alice", "user"), ("admin", "admin")] {
-        let user = new_user(&Username::parse(name)?, &Password::new("password".to_owned()), vec![role.to_owned()])?;
+        let user = new_user(
+            &Username::parse(name)?,
+            &Password::new("password".to_owned()),
+            Roles::new(vec![role.to_owned()])?,
+        )?;
         if users.add(&user).await.map_err(UserError::from)? {
             say(&format!("added {name} with the password `password`, role {role}, for this machine only"));
         }

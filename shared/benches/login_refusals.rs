@@ -17,6 +17,7 @@ use shared::authentication::Authenticator;
 use shared::clock;
 use shared::password::Password;
 use shared::password::hash::Hasher;
+use shared::roles::Roles;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
 use shared::store::login_attempts::LoginAttemptsTable;
@@ -56,7 +57,7 @@ async fn measure(endpoint: &str, rounds: usize) {
         ["known-user", "disabled-user", "unknown-user", "elsewhere-user"].map(|name| Username::parse(name).unwrap());
     for name in [&known, &disabled, &elsewhere] {
         let password = Password::new(PASSWORD.to_owned());
-        let user = account::new_user(&hasher, &random, name, &password, Vec::new(), now).unwrap();
+        let user = account::new_user(&hasher, &random, name, &password, Roles::registered(), now).unwrap();
         assert!(users.add(&user).await.unwrap());
     }
     assert!(Accounts { users: &users, denylist: &denylist }.disable(&disabled, now).await.unwrap());

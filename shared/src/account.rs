@@ -16,6 +16,7 @@ use crate::password::Password;
 use crate::password::hash::{HashError, Hasher};
 use crate::password::policy::{PasswordPolicy, Weakness};
 use crate::random::{self, Random, RandomError};
+use crate::roles::Roles;
 use crate::session::{self, Issuance, Origin, Tokens};
 use crate::store::StoreError;
 use crate::store::denylist::{DenylistTable, Revocation, Revocations};
@@ -26,9 +27,6 @@ use crate::token::claims::AccessTokenClaims;
 use crate::token::issuer::IssueError;
 use crate::token::verifier::LEEWAY_SECONDS;
 use crate::username::{Username, UsernameError};
-
-/// The role of users who registered themselves.
-pub const REGISTERED_ROLE: &str = "user";
 
 /// What an operation is called that changes a user.
 const CHANGING: &str = "changing a user";
@@ -71,7 +69,7 @@ pub fn new_user(
     random: &Random,
     username: &Username,
     password: &Password,
-    roles: Vec<String>,
+    roles: Roles,
     now: EpochSeconds,
 ) -> Result<User, AccountError> {
     let hash = SecretString::from(hasher.hash(password, random)?);
@@ -86,14 +84,14 @@ pub fn user_with_hash(
     random: &Random,
     username: &Username,
     password_hash: SecretString,
-    roles: Vec<String>,
+    roles: Roles,
     now: EpochSeconds,
 ) -> Result<User, RandomError> {
     Ok(User {
         username: username.as_str().to_owned(),
         user_id: random::identifier(random)?,
         password_hash,
-        roles,
+        roles: roles.into_inner(),
         status: UserStatus::Enabled,
         epoch: 0,
         created_at: now,
@@ -120,7 +118,7 @@ pub async fn register(
     if users.find_epoch(&username).await?.is_some() {
         return Err(AccountError::Taken);
     }
-    let user = new_user(hasher, random, &username, password, vec![REGISTERED_ROLE.to_owned()], now)?;
+    let user = new_user(hasher, random, &username, password, Roles::registered(), now)?;
     if users.add(&user).await? { Ok(user) } else { Err(AccountError::Taken) }
 }
 
@@ -276,9 +274,9 @@ impl Accounts<'_> {
     ///
     /// # Errors
     /// There is no such user, or the table did not answer.
-    pub async fn set_roles(&self, username: &Username, roles: &[String]) -> Result<(), AccountError> {
+    pub async fn set_roles(&self, username: &Username, roles: &Roles) -> Result<(), AccountError> {
         let user = self.users.find(username).await?.ok_or(AccountError::Unknown)?;
-        if self.users.set_roles(&user, roles).await? { Ok(()) } else { Err(AccountError::Unknown) }
+        if self.users.set_roles(&user, roles.as_slice()).await? { Ok(()) } else { Err(AccountError::Unknown) }
     }
 
     /// Gives a user another password, as an operator does. Every session and token so far is dead.

@@ -28,6 +28,8 @@ pub mod password;
 #[cfg(feature = "store")]
 pub mod random;
 #[cfg(feature = "store")]
+pub mod roles;
+#[cfg(feature = "store")]
 pub mod session;
 #[cfg(feature = "store")]
 pub mod store;

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use proxy::{Fate, Proxy};
 use shared::keys::generation::generate;
 use shared::keys::{KeyKind, KeyPurpose};
+use shared::roles::Roles;
 use shared::session::rotation::RefreshError;
 use shared::store::sessions::{ABSOLUTE_LIFETIME_SECONDS, IDLE_LIFETIME_SECONDS};
 use shared::token::verifier::Refusal;
@@ -157,7 +158,8 @@ async fn a_session_that_is_used_ends_at_its_absolute_lifetime() {
 #[tokio::test]
 async fn changed_roles_count_from_the_next_refresh_on() {
     let (world, first) = signed_in("refresh-roles").await;
-    world.accounts().set_roles(&alice(), &["ops".to_owned(), "admin".to_owned()]).await.unwrap();
+    let roles = Roles::new(vec!["ops".to_owned(), "admin".to_owned()]).unwrap();
+    world.accounts().set_roles(&alice(), &roles).await.unwrap();
     assert_eq!(world.authorize(&first.access, NOW).await.unwrap().roles, ["user"]);
     let second = world.refresh(&first.refresh, NOW).await.unwrap();
     assert_eq!(world.authorize(&second.access, NOW).await.unwrap().roles, ["ops", "admin"]);

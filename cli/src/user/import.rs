@@ -16,15 +16,16 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::account;
 use shared::clock;
-use shared::password::hash::Hasher;
+use shared::password::hash::{HashError, Hasher};
+use shared::password::limits;
 use shared::random::RandomError;
+use shared::roles::{MAX_ROLES_BYTES, Roles};
 use shared::store::StoreError;
 use shared::store::users::UsersTable;
 use shared::username::Username;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
 
-use super::role;
 use crate::terminal::{Output, complain};
 
 /// Longest line, in bytes.
@@ -87,6 +88,13 @@ struct Line {
     roles: Vec<String>,
 }
 
+/// What is in a line that can be imported.
+struct Accepted {
+    username: Username,
+    hash: SecretString,
+    roles: Roles,
+}
+
 /// How far it has got.
 #[derive(Default)]
 struct Progress {
@@ -94,6 +102,29 @@ struct Progress {
     imported: u64,
     already_there: u64,
     refused: Vec<(u64, String)>,
+}
+
+/// The end of the help: what is refused, by the constants that refuse it.
+pub(super) fn limits() -> String {
+    format!(
+        "Limits, so that one login takes about a second at the most:\n  \
+         bcrypt: cost at most {}\n  \
+         scrypt: N × r × p at most {}, r × p at most {}\n  \
+         PBKDF2-SHA-256: iterations × blocks at most {} (a block is 32 bytes of the hash, or a part of them)\n  \
+         PBKDF2-SHA-512: iterations × blocks at most {} (a block is 64 bytes of the hash, or a part of them)\n  \
+         Argon2: m × t at most {}, m at most {} (KiB), p at most {}\n\n\
+         All roles of a user, as a JSON array: at most {MAX_ROLES_BYTES} bytes.\n\
+         A line: at most {MAX_LINE_BYTES} bytes.\n\n\
+         A user whose hash is over a limit needs a new password: `latchkey user add`.",
+        limits::MAX_BCRYPT_COST,
+        limits::MAX_SCRYPT_WORK,
+        limits::MAX_SCRYPT_BLOCKS,
+        limits::MAX_PBKDF2_SHA256_WORK,
+        limits::MAX_PBKDF2_SHA512_WORK,
+        limits::MAX_ARGON2_WORK,
+        limits::MAX_ARGON2_MEMORY_KIB,
+        limits::MAX_ARGON2_LANES,
+    )
 }
 
 pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Result<(), ImportError> {
@@ -159,7 +190,7 @@ async fn import(
                 };
                 progress.lines += 1;
                 say_progress(progress);
-                let (username, line) = match accept(&line, &mut names) {
+                let Accepted { username, hash, roles } = match accept(&line, &mut names) {
                     Some(Ok(accepted)) => accepted,
                     Some(Err(reason)) => {
                         refuse(progress, reason, output);
@@ -167,7 +198,7 @@ async fn import(
                     }
                     None => continue,
                 };
-                let user = match account::user_with_hash(&random, &username, line.hash, line.roles, now) {
+                let user = match account::user_with_hash(&random, &username, hash, roles, now) {
                     Ok(user) => user,
                     Err(error) => break Err(error.into()),
                 };
@@ -229,13 +260,14 @@ fn skip_line(input: &mut dyn BufRead) -> io::Result<()> {
 }
 
 /// The user of a line whom no line before had, or why there is none. `None` where the line is empty.
-fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<(Username, Line), String>> {
+fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<Accepted, String>> {
     if line.trim_ascii().is_empty() {
         return None;
     }
-    Some(read(line).and_then(|(username, line)| {
+    Some(read(line).and_then(|accepted| {
+        let username = &accepted.username;
         if names.insert(username.as_str().to_owned()) {
-            Ok((username, line))
+            Ok(accepted)
         } else {
             Err(format!("the user {username} is in an earlier line too"))
         }
@@ -243,7 +275,7 @@ fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<(Username, 
 }
 
 /// A user of a line, or why there is none. The reason repeats nothing but a name: a line has a hash in it.
-fn read(line: &[u8]) -> Result<(Username, Line), String> {
+fn read(line: &[u8]) -> Result<Accepted, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
     }
@@ -254,13 +286,17 @@ fn read(line: &[u8]) -> Result<(Username, Line), String> {
             .to_owned()
     })?;
     let username = Username::parse(&line.username).map_err(|error| error.to_string())?;
-    Hasher::check_importable(line.hash.expose_secret()).map_err(|_| {
-        format!("the hash of {username} is none that can be imported; `latchkey user import --help` says which can")
+    Hasher::check_importable(line.hash.expose_secret()).map_err(|error| match error {
+        HashError::TooCostly { .. } => format!(
+            "the hash of {username} costs too much to verify: {error}; `latchkey user add {username}` adds the user \
+             with a new password"
+        ),
+        _ => {
+            format!("the hash of {username} is none that can be imported; `latchkey user import --help` says which can")
+        }
     })?;
-    for name in &line.roles {
-        role(name).map_err(|error| format!("a role of {username} is none: {error}"))?;
-    }
-    Ok((username, line))
+    let roles = Roles::new(line.roles).map_err(|error| format!("the roles of {username} cannot be set: {error}"))?;
+    Ok(Accepted { username, hash: line.hash, roles })
 }
 
 fn refuse(progress: &mut Progress, reason: String, output: Output) {
@@ -330,8 +366,13 @@ mod tests {
         assert_eq!(read(b"{\"username\":\"\xff\",\"hash\":\"x\"}").err().unwrap(), "it is not UTF-8");
         let hash = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
         let line = format!(r#"{{"username":"a","hash":"{hash}","roles":["b c"]}}"#);
-        assert!(read(line.as_bytes()).err().unwrap().starts_with("a role of a is none"));
+        assert!(
+            read(line.as_bytes())
+                .err()
+                .unwrap()
+                .starts_with("the roles of a cannot be set: a role has 1 to 64 ASCII letters")
+        );
         let line = format!(r#"{{"username":"A","hash":"{hash}","roles":["user"]}}"#);
-        assert_eq!(read(line.as_bytes()).ok().unwrap().0.as_str(), "a");
+        assert_eq!(read(line.as_bytes()).ok().unwrap().username.as_str(), "a");
     }
 }

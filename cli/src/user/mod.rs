@@ -3,6 +3,7 @@
 mod import;
 
 use std::env;
+use std::fmt::Write as _;
 
 use aws_lc_rs::rand::SystemRandom;
 use clap::{Args, Subcommand};
@@ -13,6 +14,7 @@ use shared::config::{self, ConfigError, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
 use shared::password::Password;
 use shared::password::hash::Hasher;
 use shared::password::policy::{DEFAULT_MIN_CODE_POINTS, PasswordPolicy, PolicyError};
+use shared::roles::{self, Roles, RolesError};
 use shared::store::StoreError;
 use shared::store::denylist::DenylistTable;
 use shared::store::login_attempts::LoginAttemptsTable;
@@ -22,9 +24,6 @@ use shared::username::{Username, UsernameError};
 
 use crate::terminal::{self, Output, PasswordError};
 use import::ImportError;
-
-/// Most characters of a role's name.
-const MAX_ROLE_CHARACTERS: usize = 64;
 
 #[derive(Args)]
 pub(crate) struct UserArguments {
@@ -41,8 +40,8 @@ enum UserCommand {
     Add {
         /// The user's name: letters, digits and . _ - + @, in any case
         name: String,
-        /// A role of the user; may be given more than once
-        #[arg(long = "role", value_name = "ROLE", value_parser = role)]
+        /// A role of the user; may be given more than once. All of them take at most 1 KiB of a token
+        #[arg(long = "role", value_name = "ROLE", value_parser = roles::parse_one)]
         roles: Vec<String>,
     },
     /// Show a user
@@ -63,8 +62,8 @@ enum UserCommand {
     SetRoles {
         /// The user's name
         name: String,
-        /// A role; may be given more than once
-        #[arg(long = "role", value_name = "ROLE", value_parser = role, required_unless_present = "none")]
+        /// A role; may be given more than once. All of them take at most 1 KiB of a token
+        #[arg(long = "role", value_name = "ROLE", value_parser = roles::parse_one, required_unless_present = "none")]
         roles: Vec<String>,
         /// No role at all
         #[arg(long, conflicts_with = "roles")]
@@ -97,6 +96,7 @@ enum UserCommand {
     ///
     /// A user who is there already is left as is, so an import that was interrupted goes on when it is run again. Lines that are
     /// refused are reported by their number, and the others are imported; then the exit code is 1.
+    #[command(after_long_help = import::limits())]
     Import {
         /// The file; - is standard input
         file: String,
@@ -116,6 +116,8 @@ pub(crate) enum UserError {
     Unknown(Username),
     #[error("there is a user {0} already; nothing was changed")]
     Taken(Username),
+    #[error("the roles of {username} cannot be set")]
+    Roles { username: Username, source: RolesError },
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("{0} Nothing was changed.")]
@@ -141,6 +143,7 @@ impl UserError {
             Self::Name { .. } => "invalid_username",
             Self::Unknown(_) => "unknown_user",
             Self::Taken(_) => "username_taken",
+            Self::Roles { .. } => "invalid_roles",
             Self::Password(_) => "no_password",
             Self::Weak(_) => "weak_password",
             Self::AttemptsNotForgotten { .. } => "attempts_not_forgotten",
@@ -193,7 +196,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             Ok(tables.users.for_each(each).await?)
         }
         UserCommand::SetPassword { name } => set_password(&tables, &name, output).await,
-        UserCommand::SetRoles { name, roles, none: _ } => set_roles(&tables, &name, &roles, output).await,
+        UserCommand::SetRoles { name, roles, none: _ } => set_roles(&tables, &name, roles, output).await,
         UserCommand::Enable { name } => enable(&tables, &name, output).await,
         UserCommand::Disable { name } => {
             let username = parse(&name)?;
@@ -235,6 +238,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
 async fn add(tables: &Tables, name: &str, roles: Vec<String>, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
     let policy = policy()?;
+    let roles = roles_of(&username, roles)?;
     // Before a password is typed for nothing.
     if tables.users.find(&username).await?.is_some() {
         return Err(UserError::Taken(username));
@@ -273,14 +277,16 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
     Ok(())
 }
 
-async fn set_roles(tables: &Tables, name: &str, roles: &[String], output: Output) -> Result<(), UserError> {
+async fn set_roles(tables: &Tables, name: &str, roles: Vec<String>, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
+    let new = roles_of(&username, roles)?;
+    let roles = new.as_slice();
     let denylist = tables.denylist()?;
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     let changed = user.roles != roles;
     let text = if changed {
         let accounts = Accounts { users: &tables.users, denylist: &denylist };
-        accounts.set_roles(&username, roles).await.map_err(|error| of(error, &username))?;
+        accounts.set_roles(&username, &new).await.map_err(|error| of(error, &username))?;
         let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
         format!(
             "{username} now has the roles: {}. They count from the next login or refresh on. Access tokens from before keep the \
@@ -327,7 +333,7 @@ pub(crate) async fn client() -> aws_sdk_dynamodb::Client {
 }
 
 /// A user of the first epoch who may log in.
-pub(crate) fn new_user(username: &Username, password: &Password, roles: Vec<String>) -> Result<User, UserError> {
+pub(crate) fn new_user(username: &Username, password: &Password, roles: Roles) -> Result<User, UserError> {
     account::new_user(&Hasher::new(), &SystemRandom::new(), username, password, roles, clock::now())
         .map_err(|error| of(error, username))
 }
@@ -353,16 +359,8 @@ fn parse(name: &str) -> Result<Username, UserError> {
     Username::parse(name).map_err(|source| UserError::Name { name: name.to_owned(), source })
 }
 
-/// A role's name, as a person or a file gives it.
-fn role(text: &str) -> Result<String, String> {
-    let fits = !text.is_empty()
-        && text.len() <= MAX_ROLE_CHARACTERS
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("a role has 1 to {MAX_ROLE_CHARACTERS} ASCII letters, digits and characters of . _ - :"))
-    }
+fn roles_of(username: &Username, roles: Vec<String>) -> Result<Roles, UserError> {
+    Roles::new(roles).map_err(|source| UserError::Roles { username: username.clone(), source })
 }
 
 fn roles_text(roles: &[String]) -> String {
@@ -382,7 +380,7 @@ fn record(user: &User) -> Value {
 }
 
 fn describe(user: &User) -> String {
-    format!(
+    let mut text = format!(
         "username    {}\nid          {}\nroles       {}\nstatus      {}\nepoch       {}\ncreated_at  {} (epoch seconds)",
         user.username,
         user.user_id,
@@ -390,7 +388,13 @@ fn describe(user: &User) -> String {
         user.status.as_str(),
         user.epoch,
         user.created_at
-    )
+    );
+    // Roles from before they had a limit. With some more of them no token can be issued.
+    if let Err(error) = Roles::new(user.roles.clone()) {
+        let name = &user.username;
+        let _ = write!(text, "\nwarning     {error}; `latchkey user set-roles {name}` sets fewer");
+    }
+    text
 }
 
 fn summary(user: &User) -> String {

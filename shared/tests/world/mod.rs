@@ -18,6 +18,7 @@ use shared::keys::verification::VerificationKeys;
 use shared::password::Password;
 use shared::password::hash::Hasher;
 use shared::password::policy::PasswordPolicy;
+use shared::roles::Roles;
 use shared::session::rotation::{Refresh, RefreshError, refresh};
 use shared::session::{self, Issuance, Origin, SessionError};
 use shared::store::StoreError;
@@ -141,7 +142,7 @@ impl World {
     pub(crate) async fn add_user(&self, username: &str) -> User {
         let username = Username::parse(username).unwrap();
         let password = Password::new(PASSWORD.to_owned());
-        let roles = vec!["user".to_owned()];
+        let roles = Roles::registered();
         let user = account::new_user(&self.hasher, &self.random, &username, &password, roles, NOW).unwrap();
         assert!(self.users.add(&user).await.unwrap());
         user
