@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::local::{latchkey, latchkey_in, variable};
+use e2e::local::{latchkey, latchkey_in, log_lines, variable};
 use e2e::{Client, Tokens};
 use serde_json::{Value, json};
 
@@ -385,4 +385,208 @@ fn users_are_imported_while_the_rest_of_a_pipe_is_awaited() {
     }
     drop(pipe);
     assert!(import.wait().unwrap().success());
+}
+
+/// `count` roles of `length` bytes each, as arguments; in a token they are `count * (length + 3) + 1` bytes.
+fn roles(count: usize, length: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number:0length$}")).collect()
+}
+
+/// The arguments of `command`, and a `--role` for each of `roles`.
+fn with_roles<'a>(command: &[&'a str], roles: &'a [String]) -> Vec<&'a str> {
+    command.iter().copied().chain(roles.iter().flat_map(|role| ["--role", role.as_str()])).collect()
+}
+
+/// Writes an attribute of a user behind the command's back, as an earlier release could have.
+fn store(name: &str, attribute: &str, value: &Value) {
+    let request = json!({
+        "TableName": variable("USERS_TABLE_NAME"),
+        "Key": { "username": { "S": name } },
+        "UpdateExpression": "SET #attribute = :value",
+        "ExpressionAttributeNames": { "#attribute": attribute },
+        "ExpressionAttributeValues": { ":value": value },
+    });
+    xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "UpdateItem", &request).unwrap();
+}
+
+fn internal_error() -> Value {
+    let message = "The request could not be answered. The log of the function says why.";
+    json!({ "error": "internal_error", "message": message })
+}
+
+/// Whether a function logs a line with all of `parts` in it, soon.
+fn log_has(parts: &[&str]) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if log_lines().iter().any(|line| parts.iter().all(|part| line.contains(part))) {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn store_roles(name: &str, roles: &[String]) {
+    let list: Vec<_> = roles.iter().map(|role| json!({ "S": role })).collect();
+    store(name, "roles", &json!({ "L": list }));
+}
+
+#[test]
+fn roles_are_limited_in_all_where_they_are_set() {
+    let (client, name, tokens) = signed_in("roles-limit");
+    let too_much = |name: &str| {
+        failure(&format!(
+            "the roles of {name} cannot be set: the roles take 1025 bytes as a JSON array, as a token carries them; \
+             the limit is 1024 bytes"
+        ))
+    };
+    // 1025 bytes, one too many, and what gave a token that the authorizer refuses.
+    let one_over = roles(32, 29);
+    let text_of = |command: &[&str], roles: &[String]| text(&latchkey(&with_roles(command, roles), PASSWORD));
+    assert_eq!(text_of(&["user", "set-roles", &name], &one_over), too_much(&name));
+    let other = format!("{name}-other");
+    assert_eq!(text_of(&["user", "add", &other], &one_over), too_much(&other));
+    assert_eq!(text(&latchkey(&["user", "show", &other], "")), failure(&format!("there is no user {other}")));
+    let (done, said_nothing, complaint) = text_of(&["user", "set-roles", &name, "--json"], &roles(88, 64));
+    assert_eq!((done, said_nothing.as_str()), (false, ""));
+    let message = format!(
+        "the roles of {name} cannot be set: the roles take 5897 bytes as a JSON array, as a token carries them; \
+         the limit is 1024 bytes"
+    );
+    let complaint: Value = serde_json::from_str(&complaint).unwrap();
+    assert_eq!(complaint, json!({ "error": "invalid_roles", "message": message }));
+    let unchanged = Tokens::of(&client.refresh(&tokens.refresh));
+    assert_eq!(client.get("/me", &unchanged.access).json()["roles"], json!(["user"]));
+
+    // Exactly as many as fit.
+    let most = roles(33, 28);
+    said(&with_roles(&["user", "set-roles", &name], &most), "");
+    let token = client.access_token((&name, PASSWORD));
+    assert_eq!(client.get("/me", &token).json()["roles"], json!(most));
+}
+
+#[test]
+fn a_user_with_more_roles_from_before_signs_in_as_long_as_the_token_is_valid() {
+    let (client, name, _) = signed_in("roles-before");
+    store_roles(&name, &roles(60, 64));
+    let token = client.access_token((&name, PASSWORD));
+    assert_eq!(client.get("/me", &token).status, 200);
+    let shown = said(&["user", "show", &name], "");
+    assert!(
+        shown.ends_with(&format!(
+            "\nwarning     the roles take 4021 bytes as a JSON array, as a token carries them; the limit is \
+             1024 bytes; `latchkey user set-roles {name}` sets fewer"
+        )),
+        "{shown}"
+    );
+}
+
+/// 8 KiB are more than the authorizer accepts: no token is better than one that is refused everywhere.
+#[test]
+fn a_user_with_more_roles_than_a_token_can_carry_gets_an_internal_error_and_the_log_says_why() {
+    let (client, name, tokens) = signed_in("roles-endless");
+    store_roles(&name, &roles(88, 64));
+    assert_eq!(client.login(&name, PASSWORD).status_and_json(), (500, internal_error()));
+    let sub = json_of(&["user", "show", &name, "--json"], "")["user_id"].as_str().unwrap().to_owned();
+    assert!(log_has(&[
+        &format!("the access token of the user {sub} would have"),
+        "bytes, and the verifier accepts 8192"
+    ]));
+    let refreshed = client.refresh(&tokens.refresh);
+    assert_eq!((refreshed.status, &refreshed.json()["error"]), (500, &json!("internal_error")));
+    said(&["user", "set-roles", &name, "--role", "user"], "");
+    assert_eq!(client.get("/me", &client.access_token((&name, PASSWORD))).status, 200);
+}
+
+#[test]
+fn an_import_refuses_roles_and_hashes_over_the_limits_and_says_which() {
+    let id = std::process::id();
+    let (salt, hash) = ("c2FsdHNhbHRzYWx0c2FsdA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let long = "A".repeat(86);
+    let bcrypt = "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q";
+    let dear = [
+        (bcrypt.replace("$05$", "$15$"), "the cost of bcrypt is 15; the limit is 14"),
+        (format!("$scrypt$ln=17,r=8,p=2${salt}${hash}"), "N × r × p of scrypt is 2097152; the limit is 1572864"),
+        (format!("$scrypt$ln=1,r=1,p=1048576${salt}${hash}"), "r × p of scrypt is 1048576; the limit is 1024"),
+        (
+            format!("$pbkdf2-sha256$i=4000001${salt}${hash}"),
+            "iterations × blocks of PBKDF2-SHA-256 is 4000001; the limit is 4000000",
+        ),
+        (
+            format!("$pbkdf2-sha256$i=2000001${salt}${long}"),
+            "iterations × blocks of PBKDF2-SHA-256 is 4000002; the limit is 4000000",
+        ),
+        (
+            format!("$pbkdf2-sha512$i=1000001${salt}${long}"),
+            "iterations × blocks of PBKDF2-SHA-512 is 1000001; the limit is 1000000",
+        ),
+        (format!("$argon2id$v=19$m=262145,t=1,p=1${salt}${hash}"), "m of Argon2 is 262145; the limit is 262144"),
+        (format!("$argon2id$v=19$m=262144,t=4,p=1${salt}${hash}"), "m × t of Argon2 is 1048576; the limit is 786432"),
+        (format!("$argon2i$v=19$m=262144,t=1,p=65${salt}${hash}"), "p of Argon2 is 65; the limit is 64"),
+    ];
+    let mut lines: Vec<String> = (0..)
+        .zip(&dear)
+        .map(|(number, (hash, _))| json!({ "username": format!("dear-{number}-{id}"), "hash": hash }).to_string())
+        .collect();
+    lines.push(json!({ "username": format!("dear-roles-{id}"), "hash": bcrypt, "roles": roles(32, 29) }).to_string());
+    lines.push(json!({ "username": format!("dear-not-{id}"), "hash": bcrypt, "roles": roles(33, 28) }).to_string());
+    let mut expected: Vec<String> = (0..)
+        .zip(&dear)
+        .map(|(number, (_, reason))| {
+            let name = format!("dear-{number}-{id}");
+            format!(
+                "latchkey: line {}: the hash of {name} costs too much to verify: {reason}; `latchkey user add {name}` \
+                 adds the user with a new password",
+                number + 1
+            )
+        })
+        .collect();
+    expected.push(format!(
+        "latchkey: line 10: the roles of dear-roles-{id} cannot be set: the roles take 1025 bytes as a JSON array, as \
+         a token carries them; the limit is 1024 bytes"
+    ));
+    expected.push("latchkey: lines were refused: 10; the others are imported".to_owned());
+    let (done, said, complaint) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
+    assert_eq!(complaint.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        (done, said.as_str()),
+        (false, "imported: 1; already there, and left as they are: 0; lines refused: 10")
+    );
+    assert_eq!(Client::from_env().login(&format!("dear-not-{id}"), PASSWORD).status, 200);
+}
+
+#[test]
+fn a_dear_hash_from_before_the_limits_verifies_once_and_one_without_end_is_refused() {
+    let (client, name, _) = signed_in("dear-before");
+    // `hashlib.scrypt` of Python: over the limit of an import, but what an import accepted before there was that limit.
+    let stored = "$scrypt$ln=17,r=8,p=2$c2l4dGVlbiBieXRlcyEhIQ$eoU8JOO0bIMlxJtUDoKdJxoCKVnCBQjd99edeivqsZg";
+    store(&name, "password_hash", &json!({ "S": stored }));
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+    assert!(stored_hash(&name).starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+
+    let endless = "$pbkdf2-sha512$i=4294967295$c2l4dGVlbiBieXRlcyEhIQ$t2sMwTLw8WoSNauR6mSc9dsVF8AhnEnnDJ8I95pfq+N+fwaLnZwM10GI0AWiiMl9wPW1b1BIxJZNfviCbVLi4Q";
+    store(&name, "password_hash", &json!({ "S": endless }));
+    assert_eq!(client.login(&name, PASSWORD).status_and_json(), (500, internal_error()));
+    let sub = json_of(&["user", "show", &name, "--json"], "")["user_id"].as_str().unwrap().to_owned();
+    assert!(log_has(&[&sub, "iterations × blocks of PBKDF2-SHA-512 is 4294967295; the limit is 3000000"]));
+    said(&["user", "set-password", &name], PASSWORD);
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn the_help_of_an_import_says_the_limits() {
+    let help = said(&["user", "import", "--help"], "");
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for limit in [
+        "bcrypt: cost at most 14",
+        "scrypt: N × r × p at most 1572864, r × p at most 1024",
+        "PBKDF2-SHA-256: iterations × blocks at most 4000000",
+        "PBKDF2-SHA-512: iterations × blocks at most 1000000",
+        "Argon2: m × t at most 786432, m at most 262144 (KiB), p at most 64",
+        "at most 1024 bytes",
+    ] {
+        assert!(words.contains(limit), "{limit}: {help}");
+    }
 }
