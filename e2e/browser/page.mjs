@@ -452,6 +452,35 @@ describe("pages of other origins", () => {
   });
 
   for (const from of ["another port", "a file"]) {
+    test(`a page from ${from} can neither log a visitor in nor register one, whatever the browser lets it send`, async () => {
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      const statuses = [];
+      context.on("response", (answer) => {
+        if (answer.url().startsWith(DEPLOYED_URL)) statuses.push(`${answer.status()} ${new URL(answer.url()).pathname}`);
+      });
+      await page.goto(addresses[from]);
+      const username = `sent-elsewhere-${process.pid}-${from.length}`;
+      const body = JSON.stringify({ username, password: PASSWORD });
+      await page.evaluate(async ([api, body]) => {
+        for (const path of ["/register", "/login"]) {
+          await fetch(api + path, { method: "POST", mode: "no-cors", body }).catch(() => {});
+        }
+      }, [DEPLOYED_URL, body]);
+      // The way of before `fetch`: a form whose one field is the JSON around a harmless member.
+      await page.evaluate(([api, username, password]) => {
+        const form = Object.assign(document.createElement("form"), { method: "post", enctype: "text/plain", action: `${api}/register` });
+        const name = `{"username":"${username}","password":"${password}`;
+        form.append(Object.assign(document.createElement("input"), { name, value: '"}' }));
+        document.body.append(form);
+        form.submit();
+      }, [DEPLOYED_URL, username, PASSWORD]);
+      await page.waitForURL(`${DEPLOYED_URL}/register`);
+      await context.close();
+      assert.deepEqual(statuses, ["403 /register", "403 /login", "403 /register"]);
+      const login = await fetch(`${DEPLOYED_URL}/login`, { method: "POST", body });
+      assert.equal(login.status, 401, "there is no account");
+    });
     test(`a page from ${from} may call the API of a laptop`, async () => {
       assert.match(await said(addresses[from], BASE_URL), /^200 Hello, alice!/);
     });

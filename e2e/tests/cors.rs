@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Answer, Client};
+use e2e::{ALICE, Answer, Client, unverified};
+use serde_json::{Value, json};
 
 /// The origin that the template lists.
 const LISTED: &str = "https://localhost";
@@ -79,5 +80,99 @@ fn answers_of_api_gateway_itself_have_no_cors_headers() {
     ] {
         let answer = client.send("GET", path, headers, "");
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, None), "{path}");
+    }
+}
+
+const NAME: &str = "made-by-a-page-elsewhere";
+const PASSWORD: &str = "violet kettle sings at noon";
+
+/// What a browser says of a page at `https://evil.example`, now and before there was `Sec-Fetch-Site`.
+const FOREIGN: [&[(&str, &str)]; 4] = [
+    &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
+    &[("origin", "null"), ("sec-fetch-site", "cross-site")],
+    &[("origin", "https://neighbour.localhost"), ("sec-fetch-site", "same-site")],
+    &[("origin", "https://evil.example")],
+];
+
+fn refused(is_oauth: bool) -> (u16, Value) {
+    let code = "origin_not_allowed";
+    let sentence = "A web page of another origin may not make this request, unless the deployment lists its origin in \
+                    `AllowedOrigins`.";
+    let body = json!({ "error": code, "message": sentence });
+    let oauth = json!({ "error": code, "error_description": sentence, "message": sentence });
+    (403, if is_oauth { oauth } else { body })
+}
+
+#[test]
+fn a_page_elsewhere_can_make_no_request_that_changes_something() {
+    let client = Client::from_env();
+    let tokens = client.tokens(ALICE);
+    let bearer = format!("Bearer {}", tokens.access);
+    let credentials = json!({ "username": NAME, "password": PASSWORD }).to_string();
+    let passwords = json!({ "current_password": ALICE.1, "new_password": PASSWORD }).to_string();
+    let session = format!("/sessions/{}", tokens.sid());
+    let refresh = format!("grant_type=refresh_token&refresh_token={}", tokens.refresh);
+    let revoke = format!("token={}", tokens.refresh);
+    for headers in FOREIGN {
+        for (method, path, body) in [
+            ("POST", "/login", credentials.as_str()),
+            ("POST", "/register", &credentials),
+            ("POST", "/password", &passwords),
+            ("POST", "/token", &refresh),
+            ("POST", "/revoke", &revoke),
+            ("POST", "/introspect", &revoke),
+            ("POST", "/logout", ""),
+            ("DELETE", &session, ""),
+        ] {
+            let is_form = ["/token", "/revoke", "/introspect"].contains(&path);
+            let media_type = if is_form { "application/x-www-form-urlencoded" } else { "text/plain" };
+            let own = [("authorization", bearer.as_str()), ("content-type", media_type)];
+            let answer = client.send(method, path, &[headers, &own].concat(), body);
+            assert_eq!(answer.status_and_json(), refused(is_form), "{method} {path} {headers:?}");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{method} {path}");
+        }
+    }
+    // Nothing was done: the session is there, its tokens are current, and nobody has the name.
+    assert_eq!(client.get("/me", &tokens.access).status, 200);
+    assert_eq!(client.refresh(&tokens.refresh).status, 200);
+    assert_eq!(client.login(NAME, PASSWORD).status, 401);
+}
+
+#[test]
+fn what_a_page_elsewhere_tries_is_not_counted() {
+    let client = Client::from_env();
+    let name = format!("tried-elsewhere-{}", std::process::id());
+    let credentials = |password: &str| json!({ "username": name, "password": password }).to_string();
+    assert_eq!(client.send("POST", "/register", &[], credentials(PASSWORD)).status, 201);
+    for _ in 0..30 {
+        assert_eq!(client.send("POST", "/login", FOREIGN[0], credentials("wrong")).status_and_json(), refused(false));
+    }
+    // Five failures would have made it wait, and twenty-five have closed the account to everybody new.
+    assert_eq!(client.login(&name, PASSWORD).status, 200);
+}
+
+#[test]
+fn pages_that_are_listed_and_the_api_s_own_and_what_is_no_browser_sign_in() {
+    let client = Client::from_env();
+    let credentials = json!({ "username": ALICE.0, "password": ALICE.1 }).to_string();
+    let own = unverified(&client.access_token(ALICE)).1["iss"].as_str().unwrap().to_owned();
+    for headers in [
+        &[][..],
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://not-known-to-the-function.example")],
+        &[("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "cross-site"), ("origin", LISTED)],
+        &[("origin", LISTED)],
+        &[("origin", &own)],
+    ] {
+        assert_eq!(client.send("POST", "/login", headers, credentials.clone()).status, 200, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_page_elsewhere_may_ask_for_what_is_public() {
+    let client = Client::from_env();
+    for path in ["/", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        assert_eq!(client.send("GET", path, FOREIGN[0], "").status, 200, "{path}");
     }
 }

@@ -87,6 +87,12 @@ fn authorizer_expired() {
 }
 
 #[test]
+fn login_foreign_page() {
+    let (status, body) = answer("login", &sample_event("login-foreign-page"));
+    assert_eq!((status, &body["error"]), (403, &json!("origin_not_allowed")));
+}
+
+#[test]
 fn protected_with_context() {
     let event = sample_event("protected-with-context");
     let claims = serde_json::from_str::<Value>(&event).unwrap()["requestContext"]["authorizer"]["lambda"].clone();

@@ -15,8 +15,9 @@ use crate::clock::EpochSeconds;
 use crate::keys::KeyPurpose;
 
 /// Every setting there is. A function is given those that it needs.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
+    "LATCHKEY_ALLOWED_ORIGINS",
     "LATCHKEY_AUDIENCE",
     "LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS",
     "LATCHKEY_HS256",
@@ -183,6 +184,55 @@ impl TokenParties {
     }
 }
 
+/// The origins of web pages elsewhere that may call the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Every one: `*`, for development.
+    Any,
+    /// These, as browsers write them (RFC 6454 §6.2).
+    Listed(Vec<String>),
+}
+
+/// Which pages may make requests that change something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageOrigins {
+    /// Pages elsewhere.
+    pub allowed: AllowedOrigins,
+    /// The issuer's origin, where an issuer is configured: its pages are the API's own.
+    pub issuer: Option<String>,
+}
+
+impl PageOrigins {
+    /// Reads `LATCHKEY_ALLOWED_ORIGINS` and `LATCHKEY_ISSUER`. Either may be empty: then no page elsewhere may.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let variable = |name| env::var(name).unwrap_or_default();
+        Self::new(&variable("LATCHKEY_ALLOWED_ORIGINS"), &variable("LATCHKEY_ISSUER"))
+    }
+
+    /// `allowed` are origins separated by commas, or `*`. Of the issuer's URL the origin matters.
+    #[must_use]
+    pub fn new(allowed: &str, issuer: &str) -> Self {
+        let listed = allowed.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        Self {
+            allowed: match allowed.trim() {
+                "*" => AllowedOrigins::Any,
+                _ => AllowedOrigins::Listed(listed.map(serialized_origin).collect()),
+            },
+            issuer: Some(issuer).filter(|issuer| !issuer.is_empty()).map(serialized_origin),
+        }
+    }
+}
+
+/// The origin of a URL as a browser writes it: in lower case, without a path and without the scheme's own port.
+fn serialized_origin(url: &str) -> String {
+    let url = url.to_ascii_lowercase();
+    let end = url.find("://").and_then(|scheme| Some(scheme + 3 + url.get(scheme + 3..)?.find('/')?));
+    let origin = &url[..end.unwrap_or(url.len())];
+    let own_port = if origin.starts_with("https://") { ":443" } else { ":80" };
+    origin.strip_suffix(own_port).unwrap_or(origin).to_owned()
+}
+
 /// How long an access token is to last, in seconds, from `LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS`.
 ///
 /// # Errors
@@ -310,6 +360,29 @@ mod tests {
         for issuer in ["http://example.com", "example.com", "https://a?b", "https://a#b", "https://a b"] {
             assert!(TokenParties::new(issuer.into(), "latchkey".into()).is_err(), "{issuer}");
         }
+    }
+
+    #[test]
+    fn origins_are_compared_as_browsers_write_them() {
+        for (url, origin) in [
+            ("https://App.Example.com", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            ("https://login.example.com/tenant/a", "https://login.example.com"),
+            ("https://login.example.com:443/", "https://login.example.com"),
+            ("http://localhost:80", "http://localhost"),
+            ("http://127.0.0.1:443", "http://127.0.0.1:443"),
+            ("no url", "no url"),
+        ] {
+            assert_eq!(serialized_origin(url), origin, "{url}");
+        }
+        let listed =
+            |origins: &[&str]| AllowedOrigins::Listed(origins.iter().map(|&origin| origin.to_owned()).collect());
+        assert_eq!(PageOrigins::new("", ""), PageOrigins { allowed: listed(&[]), issuer: None });
+        assert_eq!(PageOrigins::new("*", "").allowed, AllowedOrigins::Any);
+        let two = PageOrigins::new("https://a.example, https://b.example,", "https://c.example/d");
+        assert_eq!(two.allowed, listed(&["https://a.example", "https://b.example"]));
+        assert_eq!(two.issuer.as_deref(), Some("https://c.example"));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! `cargo lambda watch` has one environment for all functions, so it is given none of the template's variables. It starts a
 //! function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask run-function`, which adds them.
 //!
+//! What listens for invocations takes them from anybody who finds it, a web page too (`tools/gateway`, `front.rs`). So where the
+//! loopback network has more than one address, as Linux has, `cargo lambda watch` listens at one of sixteen million, chosen
+//! anew at each start; and people invoke functions at the gateway's port for them.
+//!
 //! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner starts
 //! it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It leaves the
 //! function's process id behind, by which the end is noticed.
@@ -11,7 +15,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -55,6 +60,9 @@ pub enum FunctionsError {
     /// The runner cannot be found.
     #[error("the directory {0} cannot be on PATH")]
     Path(PathBuf, #[source] env::JoinPathsError),
+    /// No random address.
+    #[error("/dev/urandom cannot be read")]
+    Random(#[source] io::Error),
     /// No port.
     #[error("`cargo lambda watch` has no port")]
     Port(#[from] PortError),
@@ -66,14 +74,14 @@ pub enum FunctionsError {
 /// The running functions.
 #[derive(Debug)]
 pub struct Functions {
-    port: u16,
+    address: SocketAddr,
     process: Supervised,
     /// What `run-function` says of each function.
     environments: PathBuf,
 }
 
 impl Functions {
-    /// Starts `cargo lambda watch`, on `port` if that is free; it starts a function when the function is first called.
+    /// Starts `cargo lambda watch`; it starts a function when the function is first called.
     ///
     /// # Errors
     /// It does not start.
@@ -82,7 +90,6 @@ impl Functions {
         template: &Template,
         dynamodb_endpoint: &str,
         sealing_key: &str,
-        port: Option<u16>,
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
@@ -93,35 +100,27 @@ impl Functions {
         }
         write_environments(template, sealing_key, &environments)?;
         let runner_program = workspace::binary("xtask");
-        let port = match port.filter(|port| port::must_be_free(*port).is_ok()) {
-            Some(port) => port,
-            None => port::free()?,
-        };
+        let address = SocketAddr::new(loopback_address()?, port::free()?);
         let mut watch = command(&tools.cargo_lambda);
         // No --timeout: it would also end the wait of an idle function for its next event, and the function with it. The
         // gateway has the limits of time.
         watch
-            .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
+            .args(["lambda", "watch", "--invoke-address", &address.ip().to_string()])
+            .args(["--invoke-port", &address.port().to_string()])
             .args(["--disable-cors", "--ignore-changes"])
             .current_dir(workspace::root())
             .envs(aws_environment(dynamodb_endpoint))
             .env("PATH", path_with(runner_program.parent().unwrap_or(Path::new("")))?)
             .env(runner_variable()?, runner(&environments));
         let mut process = Supervised::start("cargo lambda watch", watch, &directory.join("functions.log"))?;
-        process.wait_until(PATIENCE, || port::is_answered(port))?;
-        Ok(Self { port, process, environments })
+        process.wait_until(PATIENCE, || TcpStream::connect(address).is_ok())?;
+        Ok(Self { address, process, environments })
     }
 
     /// Where the Lambda Invoke API answers.
     #[must_use]
     pub fn invoke_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The port of the Lambda Invoke API.
-    #[must_use]
-    pub fn invoke_port(&self) -> u16 {
-        self.port
+        format!("http://{}", self.address)
     }
 
     /// The log of all functions.
@@ -189,6 +188,20 @@ impl Functions {
     fn pid(&self, name: &str) -> Option<i32> {
         fs::read_to_string(self.environments.join(format!("{name}.{PID}"))).ok()?.parse().ok()
     }
+}
+
+/// An address of this machine that nobody guesses, where the whole network 127.0.0.0/8 is this machine's.
+fn loopback_address() -> Result<IpAddr, FunctionsError> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    let mut bytes = [0; 3];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(FunctionsError::Random)?;
+    let [a, b, c] = bytes;
+    // Neither the network's own address nor that of all in it.
+    Ok(Ipv4Addr::new(127, a, b, c.clamp(1, 254)).into())
 }
 
 /// What every function and the operator's command need to find DynamoDB Local. The key is none; DynamoDB Local wants one.
@@ -317,7 +330,8 @@ mod tests {
         runner.arg("run-function").arg(&directory).args(["/bin/sh", "-c", "echo started $SETTING; exec sleep 300"]);
         let log = directory.join("functions.log");
         let process = Supervised::start("watch", runner, &log).unwrap();
-        let mut functions = Functions { port: 0, process, environments: directory.clone() };
+        let mut functions =
+            Functions { address: (Ipv4Addr::LOCALHOST, 0).into(), process, environments: directory.clone() };
         for starts in 1..=2 {
             let logged = || fs::read_to_string(&log).unwrap_or_default().matches("started").count();
             functions.process.wait_until(PATIENCE, || logged() == starts).unwrap();
@@ -343,7 +357,8 @@ mod tests {
         let mut sleep = command("sleep");
         sleep.arg("300");
         let process = Supervised::start("watch", sleep, &directory.join("functions.log")).unwrap();
-        let mut functions = Functions { port: 0, process, environments: directory.clone() };
+        let mut functions =
+            Functions { address: (Ipv4Addr::LOCALHOST, 0).into(), process, environments: directory.clone() };
         functions.must_run().unwrap();
 
         let mut function = command("sleep").arg("300").spawn().unwrap();

@@ -19,7 +19,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it, with these values for parameters of the template, and waits until it listens.
+    /// Starts it, with these values for parameters of the template, and waits until it listens. At `invoke_port`, if one is
+    /// given, it passes on what people invoke.
     ///
     /// # Errors
     /// It does not start.
@@ -28,6 +29,7 @@ impl Gateway {
         parameters: &BTreeMap<String, String>,
         invoke_url: &str,
         port: u16,
+        invoke_port: Option<u16>,
         directory: &Path,
     ) -> Result<Self, ProcessError> {
         let mut gateway = command(workspace::binary("gateway"));
@@ -39,6 +41,9 @@ impl Gateway {
             "--port",
             &port.to_string(),
         ]);
+        if let Some(port) = invoke_port {
+            gateway.args(["--invoke-port", &port.to_string()]);
+        }
         for (name, value) in parameters {
             gateway.arg("--parameter").arg(format!("{name}={value}"));
         }

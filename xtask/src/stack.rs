@@ -67,7 +67,7 @@ pub struct Options {
     pub name: String,
     /// The port of the gateway; any free one if none is given.
     pub port: Option<u16>,
-    /// The port of the Lambda Invoke API, if it is free; any free one otherwise.
+    /// At which port people may invoke functions, if it is free, and at any free one otherwise. Without one there is none.
     pub invoke_port: Option<u16>,
     /// Where DynamoDB Local keeps its data.
     pub storage: Storage,
@@ -94,6 +94,7 @@ pub struct Stack {
     functions: Functions,
     dynamodb: DynamoDbLocal,
     options: Options,
+    invoke_port: Option<u16>,
     command_environment: BTreeMap<String, String>,
 }
 
@@ -127,12 +128,18 @@ impl Stack {
         step.done();
 
         let step = progress::step("starting the functions and the gateway");
-        let functions =
-            Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, options.invoke_port, directory)?;
-        let gateway = Gateway::start(&options.name, &options.parameters, &functions.invoke_url(), port, directory)?;
+        let functions = Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, directory)?;
+        let invoke_port = match options.invoke_port {
+            Some(wanted) if port::must_be_free(wanted).is_ok() => Some(wanted),
+            Some(_) => Some(port::free()?),
+            None => None,
+        };
+        let (name, parameters) = (&options.name, &options.parameters);
+        let gateway = Gateway::start(name, parameters, &functions.invoke_url(), port, invoke_port, directory)?;
         step.done();
 
-        let mut stack = Self { gateway, functions, dynamodb, options: options.clone(), command_environment };
+        let options = options.clone();
+        let mut stack = Self { gateway, functions, dynamodb, options, invoke_port, command_environment };
         let step = progress::step("logging in as alice");
         stack.log_in()?;
         step.done();
@@ -151,10 +158,10 @@ impl Stack {
         self.functions.invoke_url()
     }
 
-    /// The port of the Lambda Invoke API.
+    /// The port at which people may invoke functions.
     #[must_use]
-    pub fn invoke_port(&self) -> u16 {
-        self.functions.invoke_port()
+    pub fn invoke_port(&self) -> Option<u16> {
+        self.invoke_port
     }
 
     /// The log of all functions.

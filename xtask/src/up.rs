@@ -165,7 +165,7 @@ Logs    {}  (functions)
 A change of a function's source or of template.yaml comes into use by itself. Ctrl-C ends it.",
         in_checkout(environment),
         in_checkout(&workspace::binary("latchkey")),
-        stack.invoke_port(),
+        stack.invoke_port().unwrap_or(INVOKE_PORT),
         in_checkout(stack.functions_log()),
         in_checkout(stack.gateway_log()),
     ));

@@ -5,7 +5,7 @@ mod handler;
 use std::process::ExitCode;
 
 use aws_lc_rs::rand::SystemRandom;
-use shared::config;
+use shared::config::{self, PageOrigins};
 use shared::http::error::ErrorBody;
 use shared::password::hash::Hasher;
 use shared::password::policy::PasswordPolicy;
@@ -30,7 +30,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = account.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("account", ErrorBody::Plain, |request| account.handle(request)).await
+    shared::http::serve::run("account", ErrorBody::Plain, Some(PageOrigins::from_env()), |request| {
+        account.handle(request)
+    })
+    .await
 }
 
 fn wire() -> Result<Account, lambda_runtime::Error> {

@@ -25,7 +25,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = discovery.keys.ring(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("discover_keys", ErrorBody::Plain, |request| discovery.handle(request)).await
+    shared::http::serve::run("discover_keys", ErrorBody::Plain, None, |request| discovery.handle(request)).await
 }
 
 fn wire() -> Result<Discovery, lambda_runtime::Error> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_sdk_dynamodb::Client;
-use shared::config::{self, SealingConfig, TokenParties};
+use shared::config::{self, PageOrigins, SealingConfig, TokenParties};
 use shared::http::error::ErrorBody;
 use shared::keys::active::ActiveKeyCache;
 use shared::keys::sealing::Sealer;
@@ -36,7 +36,8 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = login.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("login", ErrorBody::Plain, |request| login.handle(request)).await
+    shared::http::serve::run("login", ErrorBody::Plain, Some(PageOrigins::from_env()), |request| login.handle(request))
+        .await
 }
 
 fn wire() -> Result<Login, lambda_runtime::Error> {

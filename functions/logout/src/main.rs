@@ -4,7 +4,7 @@ mod handler;
 
 use std::process::ExitCode;
 
-use shared::config;
+use shared::config::{self, PageOrigins};
 use shared::http::error::ErrorBody;
 use shared::store::client;
 use shared::store::denylist::DenylistTable;
@@ -25,7 +25,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = logout.sessions.warm_up().await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("logout", ErrorBody::Plain, |request| logout.handle(request)).await
+    shared::http::serve::run("logout", ErrorBody::Plain, Some(PageOrigins::from_env()), |request| {
+        logout.handle(request)
+    })
+    .await
 }
 
 fn wire() -> Result<Logout, lambda_runtime::Error> {

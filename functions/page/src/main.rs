@@ -14,7 +14,7 @@ use shared::telemetry;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     telemetry::run(env!("CARGO_CRATE_NAME"), || {
-        shared::http::serve::run("read_page", ErrorBody::Plain, async |request| handler::handle(&request))
+        shared::http::serve::run("read_page", ErrorBody::Plain, None, async |request| handler::handle(&request))
     })
     .await
 }

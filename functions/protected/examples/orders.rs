@@ -14,5 +14,5 @@ async fn main() -> std::process::ExitCode {
         }
         response::json(StatusCode::OK, &json!({ "seller": caller.sub, "orders": [] }))
     };
-    shared::telemetry::run(env!("CARGO_CRATE_NAME"), || serve::run("list_orders", ErrorBody::Plain, orders)).await
+    shared::telemetry::run(env!("CARGO_CRATE_NAME"), || serve::run("list_orders", ErrorBody::Plain, None, orders)).await
 }

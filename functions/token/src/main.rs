@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use aws_lc_rs::rand::SystemRandom;
 use aws_sdk_dynamodb::Client;
 use shared::authorization::AccessTokenAuthorizer;
-use shared::config::{self, SealingConfig, TokenParties};
+use shared::config::{self, PageOrigins, SealingConfig, TokenParties};
 use shared::http::error::ErrorBody;
 use shared::keys::active::ActiveKeyCache;
 use shared::keys::sealing::Sealer;
@@ -35,7 +35,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     if let Err(error) = endpoints.keys.get(shared::clock::now()).await {
         telemetry::warm_up_failed(&error);
     }
-    shared::http::serve::run("refresh", ErrorBody::OAuth, |request| endpoints.handle(request)).await
+    shared::http::serve::run("refresh", ErrorBody::OAuth, Some(PageOrigins::from_env()), |request| {
+        endpoints.handle(request)
+    })
+    .await
 }
 
 fn wire() -> Result<TokenEndpoints, lambda_runtime::Error> {

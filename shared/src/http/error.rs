@@ -31,6 +31,9 @@ pub enum ApiError {
     /// No route of this function. Only a wrong template leads here.
     #[error("there is no such route in this function")]
     NoRoute,
+    /// The request comes from a web page of another origin, which is not listed.
+    #[error("a web page of another origin made the request")]
+    ForeignPage,
     /// The route has no authorizer, or its context is not ours.
     #[error("there is no authorizer context")]
     Unauthenticated,
@@ -149,6 +152,12 @@ impl ApiError {
             ) => Problem::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string()),
             Self::Query(must) => Problem::new(StatusCode::BAD_REQUEST, "invalid_request", *must),
             Self::NoRoute => Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here."),
+            Self::ForeignPage => Problem::new(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "A web page of another origin may not make this request, unless the deployment lists its origin in \
+                 `AllowedOrigins`.",
+            ),
             // RFC 6750 §3.1: no error code where the request carried no authentication.
             Self::Unauthenticated => Problem {
                 challenge: Some(r#"Bearer realm="latchkey""#),

@@ -9,6 +9,8 @@ pub mod error;
 #[cfg(feature = "http")]
 pub mod form;
 #[cfg(feature = "http")]
+pub mod origin;
+#[cfg(feature = "http")]
 pub mod request;
 #[cfg(feature = "http")]
 pub mod response;

@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use super::error::{ApiError, ErrorBody};
-use super::request;
+use super::{origin, request};
+use crate::config::PageOrigins;
 use crate::{event_loop, telemetry};
 
 /// Longest query, in bytes. API Gateway's limit for a request line with all headers is 10 240.
@@ -42,16 +43,22 @@ impl From<EventError> for Diagnostic {
 }
 
 /// Answers events until Lambda ends the environment. `event` names what the function does, in the log; a handler that
-/// does several things records another name in the span.
+/// does several things records another name in the span. `pages` are those that may make requests that change something; none
+/// for a function that changes nothing, or whose every route needs an access token that no page sends by itself.
 ///
 /// # Errors
 /// The Runtime API does not answer.
-pub async fn run<H, F>(event: &'static str, errors: ErrorBody, handler: H) -> Result<(), lambda_runtime::Error>
+pub async fn run<H, F>(
+    event: &'static str,
+    errors: ErrorBody,
+    pages: Option<PageOrigins>,
+    handler: H,
+) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
 {
-    let handler = &handler;
+    let (handler, pages) = (&handler, pages.as_ref());
     event_loop::run(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
         let span = telemetry::request_span(event, &context.request_id);
         async move {
@@ -59,7 +66,7 @@ where
                 tracing::error!(outcome = "failed", reason = "malformed_event", "{error}");
             })?;
             let request = LambdaRequest::ApiGatewayV2(api_event);
-            let service = service_fn(|request: Request| answer(handler, errors, request));
+            let service = service_fn(|request: Request| answer(handler, errors, pages, request));
             Adapter::from(service).call(LambdaEvent::new(request, context)).await
         }
         .instrument(span)
@@ -88,7 +95,12 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     Ok(event)
 }
 
-async fn answer<H, F>(handler: &H, errors: ErrorBody, request: Request) -> Result<Response<Body>, EventError>
+async fn answer<H, F>(
+    handler: &H,
+    errors: ErrorBody,
+    pages: Option<&PageOrigins>,
+    request: Request,
+) -> Result<Response<Body>, EventError>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send,
@@ -99,7 +111,13 @@ where
         span.record("request_id", context.request_id.as_deref());
         span.record("route", context.route_key.as_deref());
     }
-    let result = handler(request).await;
+    let result = if pages.is_some_and(|pages| origin::is_from_a_foreign_page(&request, pages)) {
+        // An event of its own: it is no login that failed.
+        tracing::Span::current().record("event", "foreign_page");
+        Err(ApiError::ForeignPage)
+    } else {
+        handler(request).await
+    };
     let milliseconds = telemetry::milliseconds_since(started);
     Ok(match result {
         Ok(response) => {

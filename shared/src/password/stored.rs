@@ -55,7 +55,7 @@ impl StoredHash {
     /// Reads a hash without computing anything.
     pub(super) fn parse(stored: &str, purpose: Purpose) -> Result<Self, HashError> {
         if stored.starts_with("$2") {
-            return bcrypt(stored);
+            return bcrypt(stored, purpose);
         }
         let hash = PasswordHash::new(stored)?;
         match hash.algorithm.as_str() {
@@ -83,7 +83,7 @@ fn argon2(hash: &PasswordHash, purpose: Purpose) -> Result<Argon2Hash, HashError
     Ok(Argon2Hash { algorithm, version, params, salt, output })
 }
 
-fn bcrypt(stored: &str) -> Result<StoredHash, HashError> {
+fn bcrypt(stored: &str, purpose: Purpose) -> Result<StoredHash, HashError> {
     // `$2x$` is the mark of hashes that a faulty implementation made.
     if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix)) {
         return Err(HashError::Unsupported);
@@ -92,7 +92,7 @@ fn bcrypt(stored: &str) -> Result<StoredHash, HashError> {
     if parts.get_cost() < 4 {
         return Err(HashError::Unsupported);
     }
-    hold("the cost of bcrypt", parts.get_cost().into(), limits::MAX_BCRYPT_COST.into())?;
+    hold("the cost of bcrypt", parts.get_cost().into(), purpose.most_bcrypt_cost().into())?;
     Ok(StoredHash::Bcrypt(stored.to_owned()))
 }
 

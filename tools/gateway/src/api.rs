@@ -101,6 +101,8 @@ pub(crate) struct Choice {
     pub(crate) api: Option<String>,
     pub(crate) domain_name: String,
     pub(crate) invoke_url: String,
+    /// How many invocations of a function may be under way.
+    pub(crate) concurrency: usize,
 }
 
 impl Api {
@@ -110,7 +112,7 @@ impl Api {
         apis.extend(template.rest_apis()?);
         let api = choose(apis, choice.api.as_deref())?;
         let mut notices = notices(&api, template.other_apis()?);
-        let functions = functions(template, &choice.invoke_url)?;
+        let functions = functions(template, choice)?;
         let authorizers = authorizers(&api, &functions, &mut notices);
         let access = |authorizer: Option<&String>| match authorizer {
             None => Access::Public,
@@ -213,14 +215,18 @@ fn key(route: &sam_template::Route) -> String {
 }
 
 /// The functions by their logical ids.
-fn functions(template: &Template, invoke_url: &str) -> Result<BTreeMap<String, Arc<Function>>, Error> {
+fn functions(
+    template: &Template,
+    Choice { invoke_url, concurrency, .. }: &Choice,
+) -> Result<BTreeMap<String, Arc<Function>>, Error> {
     let mut functions = BTreeMap::new();
     for function in template.functions()? {
-        let cannot = || Error::InvokeUrl(function.binary.clone(), invoke_url.to_owned());
+        let cannot = || Error::InvokeUrl(function.binary.clone(), invoke_url.clone());
         if !invoke_url.starts_with("http://") {
             return Err(cannot());
         }
-        let invocable = Function::new(invoke_url, function.binary.clone(), function.timeout).map_err(|_| cannot())?;
+        let invocable = Function::new(invoke_url, function.binary.clone(), function.timeout, *concurrency);
+        let invocable = invocable.map_err(|_| cannot())?;
         functions.insert(function.logical_id, Arc::new(invocable));
     }
     Ok(functions)

@@ -202,6 +202,7 @@ impl Gateway {
             log::complain(&record.id, &format!("{binary}: {}", log::chain(&error)));
             match error {
                 InvokeError::Unreachable(..) => Refusal::FunctionUnreachable,
+                InvokeError::Throttled(_) => Refusal::FunctionThrottled,
                 InvokeError::Timeout(_) => Refusal::FunctionTimedOut,
                 _ => Refusal::FunctionFailed,
             }

@@ -1,8 +1,15 @@
 //! The Lambda Invoke API, as `cargo lambda watch` serves it.
+//!
+//! A function has a limit of invocations under way, as a function in Lambda has its concurrency. `cargo lambda watch` does not
+//! know one: with more than about 104 under way it never answers again. For a burst Lambda starts execution environments; here
+//! there is none to start, so a burst waits a moment for places. What finds none is throttled.
 
 use std::{
     error::Error,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,6 +20,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 /// Lambda's own limit for what a function answers.
 const ANSWER_LIMIT: usize = 6 * 1024 * 1024;
@@ -20,6 +28,13 @@ const ANSWER_LIMIT: usize = 6 * 1024 * 1024;
 /// Lambda gives a new execution environment this long to start, which does not count as the function's time. Here the
 /// process starts with the first request.
 const START_ALLOWANCE: Duration = Duration::from_secs(10);
+
+/// How long an invocation is waited for that nobody waits for any more, beyond its limit: it is under way until it ends, and
+/// one that never ends must not keep its place for ever.
+const GIVEN_UP_AFTER: Duration = Duration::from_mins(1);
+
+/// How long an invocation waits for a place.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A function that can be invoked.
 #[derive(Debug)]
@@ -29,13 +44,17 @@ pub(crate) struct Function {
     uri: Uri,
     timeout: Duration,
     has_answered: AtomicBool,
+    /// A permit for each invocation that may be under way.
+    places: Arc<Semaphore>,
+    concurrency: usize,
 }
 
 impl Function {
-    /// The function that runs `binary`, invoked at `base`, the address of the Invoke API.
-    pub(crate) fn new(base: &str, binary: String, timeout: Duration) -> Result<Self, InvalidUri> {
+    /// The function that runs `binary`, invoked at `base`, the address of the Invoke API, at most `concurrency` times at once.
+    pub(crate) fn new(base: &str, binary: String, timeout: Duration, concurrency: usize) -> Result<Self, InvalidUri> {
         let uri = format!("{}/2015-03-31/functions/{binary}/invocations", base.trim_end_matches('/')).parse()?;
-        Ok(Self { binary, uri, timeout, has_answered: AtomicBool::new(false) })
+        let places = Arc::new(Semaphore::new(concurrency));
+        Ok(Self { binary, uri, timeout, has_answered: AtomicBool::new(false), places, concurrency })
     }
 
     /// How long an invocation may take, when API Gateway itself would wait no longer than `ceiling`.
@@ -51,6 +70,9 @@ pub(crate) enum InvokeError {
     /// There is no answer because nobody listens, or the connection broke.
     #[error("{0} cannot be reached; is `cargo lambda watch` running there?")]
     Unreachable(String, #[source] Box<dyn Error + Send + Sync>),
+    /// So many invocations are under way that Lambda would throttle this one (`TooManyRequestsException`).
+    #[error("{0} invocations are under way, and no more may be: it is throttled; --concurrency sets the limit")]
+    Throttled(usize),
     /// There is no answer in time.
     #[error("no answer in {:.1} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -89,8 +111,20 @@ impl Invoker {
         ceiling: Duration,
     ) -> Result<Bytes, InvokeError> {
         let limit = function.limit(ceiling);
-        let invocation = tokio::time::timeout(limit, self.call(function, event.to_string()));
-        let (status, is_error, answer) = invocation.await.map_err(|_| InvokeError::Timeout(limit))??;
+        let place = tokio::time::timeout(PATIENCE, Arc::clone(&function.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(InvokeError::Throttled(function.concurrency)) };
+        // It goes on, and keeps its place, when nobody waits for it any more: neither a client that goes away nor the end of
+        // its time ends an invocation at `cargo lambda watch`.
+        let call = Self::call(self.client.clone(), function.uri.clone(), event.to_string());
+        let call = tokio::spawn(async move {
+            let answer = tokio::time::timeout(limit + GIVEN_UP_AFTER, call).await;
+            drop(place);
+            answer
+        });
+        let (status, is_error, answer) = match tokio::time::timeout(limit, call).await {
+            Ok(Ok(Ok(answer))) => answer?,
+            Err(_) | Ok(Ok(Err(_)) | Err(_)) => return Err(InvokeError::Timeout(limit)),
+        };
         if status == StatusCode::REQUEST_TIMEOUT {
             // `cargo lambda watch --timeout` has given up.
             return Err(InvokeError::Timeout(limit));
@@ -114,16 +148,18 @@ impl Invoker {
     }
 
     /// The status, whether the answer is marked as a function's error, and the answer.
-    async fn call(&self, function: &Function, event: String) -> Result<(StatusCode, bool, Bytes), InvokeError> {
-        let unreachable = |error: Box<dyn Error + Send + Sync>| {
-            let host = function.uri.authority().map(ToString::to_string).unwrap_or_default();
-            InvokeError::Unreachable(host, error)
-        };
+    async fn call(
+        client: Client<HttpConnector, Full<Bytes>>,
+        uri: Uri,
+        event: String,
+    ) -> Result<(StatusCode, bool, Bytes), InvokeError> {
+        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let unreachable = |error: Box<dyn Error + Send + Sync>| InvokeError::Unreachable(host.clone(), error);
         let mut request = Request::new(Full::from(event));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = function.uri.clone();
+        *request.uri_mut() = uri;
         request.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-        let response = self.client.request(request).await.map_err(|error| unreachable(Box::new(error)))?;
+        let response = client.request(request).await.map_err(|error| unreachable(Box::new(error)))?;
         let (parts, body) = response.into_parts();
         let answer = Limited::new(body, ANSWER_LIMIT)
             .collect()
@@ -141,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_function_has_its_own_time_and_once_that_of_a_start() {
-        let function = Function::new("http://127.0.0.1:9000/", "me".to_owned(), Duration::from_secs(5)).unwrap();
+        let function = Function::new("http://127.0.0.1:9000/", "me".to_owned(), Duration::from_secs(5), 90).unwrap();
         assert_eq!(function.uri, "http://127.0.0.1:9000/2015-03-31/functions/me/invocations");
         assert_eq!(function.limit(Duration::from_secs(30)), Duration::from_secs(15));
         assert_eq!(function.limit(Duration::from_secs(10)), Duration::from_secs(10));

@@ -9,6 +9,7 @@ mod authorizer;
 mod cors;
 mod event;
 mod event_v1;
+mod front;
 mod gateway;
 mod identity;
 mod invoke;
@@ -58,6 +59,13 @@ struct Arguments {
     /// Where the Lambda Invoke API answers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     invoke_url: String,
+    /// How many invocations of a function may be under way; the next one is throttled, as in Lambda. `cargo lambda watch` never
+    /// answers again with more than about 104.
+    #[arg(long, value_name = "NUMBER", default_value_t = 90, value_parser = concurrency)]
+    concurrency: usize,
+    /// Pass invocations of functions on from this port too, for `cargo lambda invoke` and curl, and refuse those of web pages.
+    #[arg(long, value_name = "PORT")]
+    invoke_port: Option<u16>,
     /// The address to listen at.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -76,6 +84,10 @@ struct Arguments {
     cors_on_own_answers: bool,
 }
 
+fn concurrency(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or("expected a number from 1 to 10000")
+}
+
 fn parameter(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -92,6 +104,8 @@ async fn main() -> ExitCode {
         parameters,
         api,
         invoke_url,
+        concurrency,
+        invoke_port,
         host,
         port,
         json,
@@ -101,7 +115,14 @@ async fn main() -> ExitCode {
     let address = SocketAddr::new(host, port);
     let mut known = Parameters::new(stack_name);
     known.values.extend(parameters);
-    let source = Source { template, parameters: known, choice: Choice { api, domain_name, invoke_url } };
+    let source = Source { template, parameters: known, choice: Choice { api, domain_name, invoke_url, concurrency } };
+    if let Some(port) = invoke_port {
+        let address = SocketAddr::new(host, port);
+        if let Err(error) = front::start(address, &source.choice.invoke_url).await {
+            eprintln!("gateway: cannot listen on port {port} of {host} ({error}); choose another with --invoke-port");
+            return ExitCode::FAILURE;
+        }
+    }
     let watch = reload::Watch::new(&source.template);
     let (api, notices) = match source.read() {
         Ok(read) => read,

@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     /// The route needs what is not emulated.
     Closed,
     FunctionFailed,
+    /// Too many invocations are under way.
+    FunctionThrottled,
     FunctionTimedOut,
     FunctionUnreachable,
     BodyTooLarge,
@@ -58,7 +60,9 @@ impl Refusal {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::AuthorizerFailed | Self::Closed | Self::FunctionFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::FunctionTimedOut | Self::FunctionUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FunctionThrottled | Self::FunctionTimedOut | Self::FunctionUnreachable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::BadPath | Self::BodyBroken => StatusCode::BAD_REQUEST,
@@ -93,7 +97,7 @@ impl Refusal {
                 let body = json!({ "message": null });
                 (StatusCode::INTERNAL_SERVER_ERROR, "AuthorizerConfigurationException", body)
             }
-            Self::Closed | Self::FunctionUnreachable => {
+            Self::Closed | Self::FunctionThrottled | Self::FunctionUnreachable => {
                 let body = message("Internal server error");
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerErrorException", body)
             }

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, TcpListener},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -22,6 +25,14 @@ type Calls = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
 pub(crate) struct InvokeApi {
     pub(crate) port: u16,
     calls: Calls,
+    under_way: Arc<UnderWay>,
+}
+
+/// How many invocations of `pause` are under way, and the most that were.
+#[derive(Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl InvokeApi {
@@ -29,12 +40,18 @@ impl InvokeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let calls = Calls::default();
-        let shared = Arc::clone(&calls);
+        let under_way = Arc::<UnderWay>::default();
+        let (shared, counted) = (Arc::clone(&calls), Arc::clone(&under_way));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, shared));
+            runtime.block_on(serve(listener, shared, counted));
         });
-        Self { port, calls }
+        Self { port, calls, under_way }
+    }
+
+    /// The most invocations of `pause` that were under way at once.
+    pub(crate) fn most_under_way(&self) -> usize {
+        self.under_way.most.load(Ordering::SeqCst)
     }
 
     /// The events a function was invoked with so far.
@@ -62,21 +79,30 @@ impl Silence {
     }
 }
 
-async fn serve(listener: TcpListener, calls: Calls) {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+async fn serve(listener: TcpListener, calls: Calls, under_way: Arc<UnderWay>) {
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let calls = Arc::clone(&calls);
+        let (calls, under_way) = (Arc::clone(&calls), Arc::clone(&under_way));
         tokio::spawn(async move {
-            let service = service_fn(|request| invoke(request, Arc::clone(&calls)));
+            let service = service_fn(|request| invoke(request, Arc::clone(&calls), Arc::clone(&under_way)));
             // A gateway that has given up closes the connection: no failure of this side.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn invoke(request: Request<hyper::body::Incoming>, calls: Calls) -> Result<Response<Full<Bytes>>, io::Error> {
+async fn invoke(
+    request: Request<hyper::body::Incoming>,
+    calls: Calls,
+    under_way: Arc<UnderWay>,
+) -> Result<Response<Full<Bytes>>, io::Error> {
     let path = request.uri().path().to_owned();
     let binary = path
         .strip_prefix("/2015-03-31/functions/")
@@ -98,6 +124,13 @@ async fn invoke(request: Request<hyper::body::Incoming>, calls: Calls) -> Result
                 hang().await;
             }
             Ok(answer(StatusCode::OK, said))
+        }
+        "pause" => {
+            let now = under_way.now.fetch_add(1, Ordering::SeqCst) + 1;
+            under_way.most.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            under_way.now.fetch_sub(1, Ordering::SeqCst);
+            Ok(answer(StatusCode::OK, json!({ "statusCode": 200 }).to_string()))
         }
         "fail" => Ok(failure()),
         "hang" => {

@@ -5,6 +5,7 @@
 mod authorizers;
 mod client;
 mod command_line;
+mod concurrency;
 mod connections;
 mod cors;
 mod events;
