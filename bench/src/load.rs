@@ -66,7 +66,7 @@ pub(crate) async fn run(contenders: &Contenders, output: &Path, effort: Effort) 
     let mut host = Supervised::start("lambda-host", host, &output.join("functions.log"))?;
     host.wait_until(Duration::from_secs(20), || port::is_answered(invoke))?;
     let url = format!("http://127.0.0.1:{invoke}");
-    let gateway = Gateway::start("bench", &std::collections::BTreeMap::new(), &url, port::free()?, output)?;
+    let gateway = Gateway::start("bench", &std::collections::BTreeMap::new(), &url, port::free()?, None, output)?;
     let api = Arc::new(Api::new(gateway.base_url()));
 
     let mut loads = Vec::new();

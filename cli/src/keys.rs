@@ -68,6 +68,7 @@ enum KeysCommand {
     /// could hand out tokens of the withdrawn key, which are invalid at once. Ctrl-C while it waits leaves the key where it is.
     Retire {
         /// The key's id
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Do not wait. Whoever logs in or refreshes within the next minute may have to log in again
         #[arg(long)]
@@ -78,6 +79,7 @@ enum KeysCommand {
     /// Needs LATCHKEY_KMS_KEY_ID, and the right to decrypt with it.
     Export {
         /// The key's id
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }
@@ -174,9 +176,16 @@ async fn make(
     policy: RotationPolicy,
     output: Output,
 ) -> Result<(), KeysError> {
-    let now = clock::now();
     let purpose = kind.purpose();
-    let (text, record, made) = match rotate(table, sealer, kind, policy, now).await? {
+    let rotated = rotate(table, sealer, kind, policy, clock::now()).await?;
+    if let (Rotated::Made(record), 0) = (&rotated, policy.publish_ahead_seconds) {
+        // One that follows a key of this very second signs in the next.
+        while clock::now() < record.activates_at {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let now = clock::now();
+    let (text, record, made) = match rotated {
         Rotated::NotDue(record) => (format!("{purpose}: {} signs already", record.kid), record, false),
         Rotated::MadeByAnother(record) => {
             (format!("{purpose}: {} was made by somebody else at this moment, and signs", record.kid), record, false)

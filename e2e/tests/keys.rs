@@ -99,7 +99,7 @@ fn keys_are_listed_rotated_and_withdrawn() {
     assert_eq!(client.get("/me", &before.access).status, 200);
     assert_eq!(client.refresh(&before.refresh).status, 200);
 
-    let withdrawn = latchkey_in(environment, &["keys", "retire", old], "");
+    let withdrawn = latchkey_in(environment, &["keys", "retire", "--at-once", old], "");
     assert!(withdrawn.status.success(), "{withdrawn:?}");
     assert_eq!(list(environment).len(), 3);
 }

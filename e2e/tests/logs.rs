@@ -132,7 +132,7 @@ fn a_level_leaves_out_lines_and_no_metric() {
         let mut host = Supervised::start("lambda-host", host, &log).unwrap();
         host.wait_until(Duration::from_secs(20), || port::is_answered(port)).unwrap();
         let invoke_url = format!("http://127.0.0.1:{port}");
-        let gateway = Gateway::start("e2e", &parameters, &invoke_url, port::free().unwrap(), &directory).unwrap();
+        let gateway = Gateway::start("e2e", &parameters, &invoke_url, port::free().unwrap(), None, &directory).unwrap();
 
         let client = Client::new(&gateway.base_url());
         let tokens = client.tokens((&name, password));

@@ -15,7 +15,7 @@ use crate::clock::EpochSeconds;
 use crate::keys::KeyPurpose;
 
 /// Every setting there is. A function is given those that it needs.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
     "LATCHKEY_ALLOWED_ORIGINS",
     "LATCHKEY_AUDIENCE",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 14] = [
     "LATCHKEY_ISSUER",
     "LATCHKEY_KEY_PURPOSES",
     "LATCHKEY_KMS_KEY_ID",
+    "LATCHKEY_LOCAL_RESPONSE_HOST",
     "LATCHKEY_LOG_LEVEL",
     "LATCHKEY_MIN_PASSWORD_LENGTH",
     "LATCHKEY_REFRESH_GRACE_SECONDS",
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_are_those_of_the_template_and_the_local_key() {
+    fn the_settings_are_those_of_the_template_and_the_local_ones() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
         let template = sam_template::Template::load(&path, sam_template::Parameters::new("latchkey")).unwrap();
         let mut names: Vec<_> = template
@@ -401,7 +402,7 @@ mod tests {
             .iter()
             .flat_map(|function| template.environment(&function.logical_id).unwrap().into_keys())
             .filter(|name| name.starts_with("LATCHKEY_"))
-            .chain(["LATCHKEY_SEALING_KEY".to_owned()])
+            .chain(["LATCHKEY_SEALING_KEY".to_owned(), "LATCHKEY_LOCAL_RESPONSE_HOST".to_owned()])
             .collect();
         names.sort();
         names.dedup();

@@ -56,6 +56,8 @@ os.environ.update(
     IOT_MTLS_ENABLED="0",
     LAMBDA_ACCOUNT_CONCURRENCY=str(ACCOUNT_CONCURRENCY),
     LAMBDA_EXECUTOR="local",
+    # Where the emulator plays CloudFormation's part.
+    LATCHKEY_LOCAL_RESPONSE_HOST="127.0.0.1",
     LOG_LEVEL="WARNING",
     MINISTACK_REGION="eu-west-1",
     S3_DATA_DIR=str(DIRECTORY / "s3"),

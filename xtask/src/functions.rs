@@ -81,7 +81,8 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts `cargo lambda watch`; it starts a function when the function is first called.
+    /// Starts `cargo lambda watch`; it starts a function when the function is first called. Every function is given
+    /// `variables` besides its own.
     ///
     /// # Errors
     /// It does not start.
@@ -90,6 +91,7 @@ impl Functions {
         template: &Template,
         dynamodb_endpoint: &str,
         sealing_key: &str,
+        variables: &BTreeMap<String, String>,
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
@@ -110,6 +112,7 @@ impl Functions {
             .args(["--disable-cors", "--ignore-changes"])
             .current_dir(workspace::root())
             .envs(aws_environment(dynamodb_endpoint))
+            .envs(variables)
             .env("PATH", path_with(runner_program.parent().unwrap_or(Path::new("")))?)
             .env(runner_variable()?, runner(&environments));
         let mut process = Supervised::start("cargo lambda watch", watch, &directory.join("functions.log"))?;
@@ -165,11 +168,27 @@ impl Functions {
     /// # Errors
     /// The wish cannot be written.
     pub fn restart(&self, name: &str) -> Result<(), FunctionsError> {
-        let Some(pid) = self.pid(name) else { return Ok(()) };
-        let wish = self.environments.join(format!("{name}.{RESTART}"));
-        fs::write(&wish, "").map_err(|error| FunctionsError::Environment(wish, error))?;
-        process::end(pid);
+        self.wish_for_another(name)?.into_iter().for_each(process::end);
         Ok(())
+    }
+
+    /// The same for a function that does not hear a request to end.
+    ///
+    /// # Errors
+    /// The wish cannot be written.
+    pub fn kill(&self, name: &str) -> Result<(), FunctionsError> {
+        self.wish_for_another(name)?.into_iter().for_each(process::kill);
+        Ok(())
+    }
+
+    /// Leaves the wish for another start, and gives the id of the process that is to end.
+    fn wish_for_another(&self, name: &str) -> Result<Option<i32>, FunctionsError> {
+        let pid = self.pid(name);
+        if pid.is_some() {
+            let wish = self.environments.join(format!("{name}.{RESTART}"));
+            fs::write(&wish, "").map_err(|error| FunctionsError::Environment(wish, error))?;
+        }
+        Ok(pid)
     }
 
     /// Gives the functions the environments of a template that has changed, and starts those again that run with another.

@@ -8,6 +8,7 @@ pub mod dynamodb_local;
 pub mod emulator;
 pub mod functions;
 pub mod gateway;
+pub mod health;
 pub mod install;
 pub mod lock;
 pub mod moto;

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{self, Signal, killpg};
 use nix::unistd::Pid;
 
 /// The variable that marks a child and all that comes of it.
@@ -219,7 +219,7 @@ impl Supervised {
     pub fn signal(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             // It may have ended already, which is all a signal could want.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = signal::kill(Pid::from_raw(pid), signal);
         }
     }
 
@@ -228,9 +228,9 @@ impl Supervised {
         self.signal_group(Signal::SIGTERM);
         self.signal_group(Signal::SIGCONT);
         for pid in &self.family() {
-            let _ = kill(*pid, Signal::SIGTERM);
+            let _ = signal::kill(*pid, Signal::SIGTERM);
             // A stopped process hears nothing.
-            let _ = kill(*pid, Signal::SIGCONT);
+            let _ = signal::kill(*pid, Signal::SIGCONT);
         }
         let until = Instant::now() + GRACE;
         while !self.family().is_empty() {
@@ -239,7 +239,7 @@ impl Supervised {
                 self.signal_group(Signal::SIGKILL);
                 // What was started meanwhile is found in the next round.
                 for pid in &self.family() {
-                    let _ = kill(*pid, Signal::SIGKILL);
+                    let _ = signal::kill(*pid, Signal::SIGKILL);
                 }
             }
         }
@@ -338,13 +338,18 @@ pub fn describe(pid: u32) -> String {
 /// Whether a process is there.
 #[must_use]
 pub fn exists(pid: i32) -> bool {
-    kill(Pid::from_raw(pid), None).is_ok()
+    signal::kill(Pid::from_raw(pid), None).is_ok()
 }
 
 /// Asks a process to end.
 pub fn end(pid: i32) {
     // It may have ended already, which is all that is wanted.
-    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
+}
+
+/// Ends a process that does not hear when it is asked.
+pub fn kill(pid: i32) {
+    let _ = signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
 }
 
 /// Every process whose environment has the mark, zombies aside.

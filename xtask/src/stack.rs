@@ -75,6 +75,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// Parameters of the template that are not to have their default.
     pub parameters: BTreeMap<String, String>,
+    /// Variables that every function is given besides those of the template.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -83,7 +85,17 @@ impl Options {
     pub fn for_test(name: &str) -> Self {
         let directory = workspace::local().join("test").join(name);
         let parameters = BTreeMap::from([("FreeAttemptsPerAddress".to_owned(), "100000".to_owned())]);
-        Self { name: name.to_owned(), port: None, invoke_port: None, storage: Storage::Memory, directory, parameters }
+        // A test plays CloudFormation's part.
+        let variables = BTreeMap::from([("LATCHKEY_LOCAL_RESPONSE_HOST".to_owned(), "127.0.0.1".to_owned())]);
+        Self {
+            name: name.to_owned(),
+            port: None,
+            invoke_port: None,
+            storage: Storage::Memory,
+            directory,
+            parameters,
+            variables,
+        }
     }
 }
 
@@ -95,6 +107,7 @@ pub struct Stack {
     dynamodb: DynamoDbLocal,
     options: Options,
     invoke_port: Option<u16>,
+    function_names: Vec<String>,
     command_environment: BTreeMap<String, String>,
 }
 
@@ -128,7 +141,8 @@ impl Stack {
         step.done();
 
         let step = progress::step("starting the functions and the gateway");
-        let functions = Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, directory)?;
+        let functions =
+            Functions::start(tools, &template, &dynamodb.endpoint(), &sealing_key, &options.variables, directory)?;
         let invoke_port = match options.invoke_port {
             Some(wanted) if port::must_be_free(wanted).is_ok() => Some(wanted),
             Some(_) => Some(port::free()?),
@@ -139,7 +153,9 @@ impl Stack {
         step.done();
 
         let options = options.clone();
-        let mut stack = Self { gateway, functions, dynamodb, options, invoke_port, command_environment };
+        let function_names = template.functions()?.into_iter().map(|function| function.binary).collect();
+        let mut stack =
+            Self { gateway, functions, dynamodb, options, invoke_port, function_names, command_environment };
         let step = progress::step("logging in as alice");
         stack.log_in()?;
         step.done();
@@ -168,6 +184,12 @@ impl Stack {
     #[must_use]
     pub fn functions_log(&self) -> &Path {
         self.functions.log()
+    }
+
+    /// The functions of the template, by their binaries.
+    #[must_use]
+    pub fn function_names(&self) -> &[String] {
+        &self.function_names
     }
 
     /// The functions.

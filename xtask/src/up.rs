@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::dynamodb_local::Storage;
+use crate::health::{self, Health, HealthError};
 use crate::install::{InstallError, Tools};
 use crate::lock::{Lock, LockError};
 use crate::port::{self, PortError};
@@ -56,6 +57,9 @@ pub enum UpError {
     /// The stack.
     #[error("Latchkey could not be started")]
     Stack(#[from] StackError),
+    /// A function does not answer.
+    #[error(transparent)]
+    Health(#[from] HealthError),
     /// The environment for the operator's command.
     #[error("{0} could not be written")]
     Environment(PathBuf, #[source] io::Error),
@@ -89,8 +93,12 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             storage: Storage::Disk(directory.join("dynamodb")),
             directory: directory.clone(),
             parameters: development_parameters(),
+            variables: BTreeMap::new(),
         },
     )?;
+    let step = progress::step("asking every function");
+    health::all_answer(&mut stack)?;
+    step.done();
     let environment = directory.join("latchkey.env");
     write_environment(&stack, &environment).map_err(|error| UpError::Environment(environment.clone(), error))?;
     announce(&stack, &tools, &environment, started.elapsed());
@@ -99,9 +107,14 @@ pub fn run(options: &Options) -> Result<(), UpError> {
     {
         progress::warn(&format!("No browser could be started ({error}): open {} yourself.", stack.base_url()));
     }
-    let mut reload = Reload::from_now();
+    let (mut reload, mut health) = (Reload::from_now(), Health::from_now(&stack));
     loop {
         stack.must_run().map_err(UpError::PartEnded)?;
+        match health.look(&mut stack) {
+            Ok(()) | Err(HealthError::Process(ProcessError::Interrupted)) => {}
+            Err(HealthError::Process(error)) => return Err(UpError::PartEnded(error)),
+            Err(error) => return Err(error.into()),
+        }
         if process::pause(Duration::from_millis(200)).and_then(|()| reload.look(&mut stack)).is_err() {
             let step = progress::step("stopping");
             drop(stack);

@@ -1,6 +1,7 @@
 //! The protocol of custom resources: CloudFormation sends a request and waits until an answer is put to the address in
 //! it. <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html>
 
+use std::env;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 const PHYSICAL_RESOURCE_ID: &str = "latchkey-keys";
 /// Longest reason that is sent, in characters; an answer may have 4096 bytes.
 const MAX_REASON_CHARACTERS: usize = 500;
+/// The variable that names a host on this machine which plays CloudFormation's part. Only local tooling sets it.
+const LOCAL_RESPONSE_HOST: &str = "LATCHKEY_LOCAL_RESPONSE_HOST";
 /// Time for the answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -73,6 +76,8 @@ struct Answer<'a> {
 /// The answer did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerError {
+    #[error("the address for the answer is none of AWS's, which are https URLs below amazonaws.com; nothing was sent")]
+    Address,
     #[error("the answer could not be written as JSON")]
     Json(#[from] serde_json::Error),
     #[error("CloudFormation did not take the answer")]
@@ -95,6 +100,9 @@ impl CloudFormationRequest {
         let body = self.body(outcome)?;
         // The address is a secret: whoever has it can answer. No error repeats it.
         let url = self.response_url;
+        if !is_of_aws(&url) && !is_local(&url, env::var(LOCAL_RESPONSE_HOST).ok().as_deref()) {
+            return Err(AnswerError::Address);
+        }
         tokio::task::spawn_blocking(move || put(&url, &body)).await?
     }
 
@@ -112,6 +120,29 @@ impl CloudFormationRequest {
             logical_resource_id: &self.logical_resource_id,
         })
     }
+}
+
+/// Whether an address is one that CloudFormation gives: a presigned URL of Amazon S3, in any region and partition. Whoever may
+/// invoke the function writes the event, and could otherwise have it send requests to wherever the function can reach.
+fn is_of_aws(url: &str) -> bool {
+    let Some(host) = host(url, "https://") else { return false };
+    // Partitions have domains of their own (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/).
+    ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu"].iter().any(|domain| {
+        host.strip_suffix(domain).and_then(|name| name.strip_suffix('.')).is_some_and(|name| !name.is_empty())
+    })
+}
+
+/// Whether an address is on the one host that the environment of a laptop or of a rehearsal names for it.
+fn is_local(url: &str, local_host: Option<&str>) -> bool {
+    let host = host(url, "http://").map(|host| host.split_once(':').map_or(host, |(host, _port)| host));
+    host.is_some() && host == local_host.filter(|host| !host.is_empty())
+}
+
+/// Host and port of a URL of this scheme, if there is nothing unusual about them.
+fn host<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+    let authority = url.strip_prefix(scheme)?.split(['/', '?', '#']).next()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+    (!authority.is_empty() && authority.bytes().all(is_plain)).then_some(authority)
 }
 
 fn put(url: &str, body: &str) -> Result<(), AnswerError> {
@@ -168,6 +199,59 @@ mod tests {
         }
         for broken in [json!({ "RequestType": "Other" }), json!({ "ResponseURL": 1 }), json!({ "StackId": null })] {
             assert!(of(&request(&broken)).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_sent_to_aws_alone() {
+        for url in [
+            "https://cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com/x?Signature=y",
+            "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/arn%3Aaws?AWSAccessKeyId=z",
+            "https://cloudformation-custom-resource-response-cnnorth1.s3.cn-north-1.amazonaws.com.cn/x",
+        ] {
+            assert!(is_of_aws(url), "{url}");
+        }
+        for url in [
+            "http://cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com/x",
+            "https://evil.example/x",
+            "https://evil.example/.s3.amazonaws.com",
+            "https://amazonaws.com.evil.example/x",
+            "https://evilamazonaws.com/x",
+            "https://.amazonaws.com/x",
+            "https://s3.amazonaws.com@evil.example/x",
+            "https://evil.example\\.s3.amazonaws.com/x",
+            "https://evil.example#.s3.amazonaws.com",
+            "https://evil.example?.s3.amazonaws.com",
+            "https://s3.amazonaws.com:8443/x",
+            "https://127.0.0.1/x",
+            "https://169.254.169.254/latest/meta-data",
+            "HTTPS://s3.amazonaws.com/x",
+            " https://s3.amazonaws.com/x",
+            "file:///etc/passwd",
+            "https://",
+            "",
+        ] {
+            assert!(!is_of_aws(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_sent_to_the_local_host_that_is_set_alone() {
+        for url in ["http://127.0.0.1:4566/answer", "http://127.0.0.1/answer"] {
+            assert!(is_local(url, Some("127.0.0.1")), "{url}");
+            for unset in [None, Some(""), Some("localhost")] {
+                assert!(!is_local(url, unset), "{url} {unset:?}");
+            }
+        }
+        for url in [
+            "http://127.0.0.1.evil.example/x",
+            "http://127.0.0.1@evil.example/x",
+            "https://127.0.0.1/x",
+            "http:///x",
+            "",
+        ] {
+            assert!(!is_local(url, Some("127.0.0.1")), "{url}");
+            assert!(!is_local(url, None), "{url}");
         }
     }
 

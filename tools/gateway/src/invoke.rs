@@ -34,7 +34,7 @@ const START_ALLOWANCE: Duration = Duration::from_secs(10);
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// How long an invocation waits for a place.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A function that can be invoked.
 #[derive(Debug)]

@@ -128,7 +128,7 @@ async fn invoke(
         "pause" => {
             let now = under_way.now.fetch_add(1, Ordering::SeqCst) + 1;
             under_way.most.fetch_max(now, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(2500)).await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
             under_way.now.fetch_sub(1, Ordering::SeqCst);
             Ok(answer(StatusCode::OK, json!({ "statusCode": 200 }).to_string()))
         }
