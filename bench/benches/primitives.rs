@@ -1,7 +1,7 @@
 //! Signatures, tokens, hashes and key rings, each beside what it is made of: `cargo bench -p bench`.
 //!
-//! `verify` compares three: Latchkey's verifier with all its rules, `jsonwebtoken`'s own `decode` of the same claims, and the
-//! signature alone, by aws-lc-rs with a key that is parsed once. The tokens and keys are left for fast-jwt.
+//! `verify` compares three: Latchkey's verifier with all its rules, `jsonwebtoken`'s own `decode` of the same claims,
+//! and the signature alone, by aws-lc-rs with a key that is parsed once. The tokens and keys are left for fast-jwt.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 

@@ -42,7 +42,8 @@ pub(crate) struct Load {
     pub(crate) p99_ms: f64,
     /// Answers that were not what they should be.
     pub(crate) wrong: usize,
-    /// Memory of all functions' processes in the second fifth of the time and in the last: the middle of what was seen there.
+    /// Memory of all functions' processes in the second fifth of the time and in the last: the middle of what was seen
+    /// there.
     pub(crate) rss_bytes: Option<(u64, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! The two users to try Latchkey with. Everybody knows their password, so they are made on this machine only: the command
-//! refuses any DynamoDB that is not at a loopback address.
+//! The two users to try Latchkey with. Everybody knows their password, so they are made on this machine only: the
+//! command refuses any DynamoDB that is not at a loopback address.
 
 use std::net::IpAddr;
 

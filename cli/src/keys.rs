@@ -25,7 +25,8 @@ const READ_BY_ALL_SECONDS: EpochSeconds = shared::keys::REREAD_AFTER_SECONDS;
 
 #[derive(Args)]
 pub(crate) struct KeysArguments {
-    /// Print JSON, for scripts: an object for each key, and errors as `{"error": code, "message": text}` on standard error
+    /// Print JSON, for scripts: an object for each key, and errors as `{"error": code, "message": text}` on standard
+    /// error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -51,7 +52,8 @@ enum KeysCommand {
         /// What the new access-token key is for: ES256, RS256, EdDSA or HS256
         #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
         algorithm: SigningAlgorithm,
-        /// Take over at once. Verifiers elsewhere that cached the key set may refuse new tokens until they read it again
+        /// Take over at once. Verifiers elsewhere that cached the key set may refuse new tokens until they read it
+        /// again
         #[arg(long)]
         now: bool,
         /// Only the keys of this purpose: access-token or refresh-token
@@ -64,8 +66,9 @@ enum KeysCommand {
     },
     /// Withdraw a key, because somebody else may have it: every token that it made is invalid within a minute
     ///
-    /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until then a login
-    /// could hand out tokens of the withdrawn key, which are invalid at once. Ctrl-C while it waits leaves the key where it is.
+    /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until
+    /// then a login could hand out tokens of the withdrawn key, which are invalid at once. Ctrl-C while it waits leaves
+    /// the key where it is.
     Retire {
         /// The key's id
         #[arg(allow_hyphen_values = true)]
@@ -271,8 +274,8 @@ enum Ready {
     Never,
 }
 
-/// A function signs with the newest key that it has read, and reads the keys again once in [`READ_BY_ALL_SECONDS`]; its clock
-/// may be behind by the leeway.
+/// A function signs with the newest key that it has read, and reads the keys again once in [`READ_BY_ALL_SECONDS`]; its
+/// clock may be behind by the leeway.
 fn ready_at(records: &[KeyRecord], kid: &str, now: EpochSeconds) -> Ready {
     const KNOWN_AFTER_SECONDS: EpochSeconds = READ_BY_ALL_SECONDS + LEEWAY_SECONDS;
     let begun = |record: &&KeyRecord| record.activates_at <= now + KNOWN_AFTER_SECONDS && now < record.retires_at;

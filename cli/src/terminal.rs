@@ -69,8 +69,9 @@ impl Output {
     }
 }
 
-/// Whether a terminal could take a character for something else than itself: a control character, one that turns the direction
-/// of what follows, or another that is not seen (Unicode's categories Cc, Cf, Zl, Zp, and what has no meaning).
+/// Whether a terminal could take a character for something else than itself: a control character, one that turns the
+/// direction of what follows, or another that is not seen (Unicode's categories Cc, Cf, Zl, Zp, and what has no
+/// meaning).
 fn is_treacherous(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     matches!(

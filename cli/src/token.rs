@@ -42,11 +42,12 @@ pub(crate) struct TokenArguments {
 enum TokenCommand {
     /// Show what is in an access or a refresh token, and each check of the verifier
     ///
-    /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of SIGNING_KEYS_TABLE_NAME if that is set;
-    /// with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is 1 if the token is not valid.
+    /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of
+    /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is
+    /// 1 if the token is not valid.
     Inspect {
-        /// The token, also as `Bearer TOKEN`; left out or `-`, it is read from standard input, where neither the shell's history nor
-        /// the list of processes shows it
+        /// The token, also as `Bearer TOKEN`; left out or `-`, it is read from standard input, where neither the
+        /// shell's history nor the list of processes shows it
         token: Option<String>,
         /// The address of a key set, such as `https://api.example.com/.well-known/jwks.json`
         #[arg(long, value_name = "URL")]

@@ -256,6 +256,16 @@ fn a_token_is_active_only_as_the_kind_that_is_asked_for() {
 }
 
 #[test]
+fn a_token_that_is_sent_with_a_line_break_is_revoked_too() {
+    let client = Client::from_env();
+    let (one, other) = (client.tokens(ALICE), client.tokens(ALICE));
+    assert_eq!(client.post_form("/revoke", None, &[("token", &format!("{}\n", one.access))]).status, 200);
+    assert_eq!(client.get("/me", &one.access).status_and_json(), forbidden());
+    assert_eq!(client.post_form("/revoke", None, &[("token", &format!(" {}\r\n", other.refresh))]).status, 200);
+    assert_eq!(client.refresh(&other.refresh).status_and_json(), invalid_grant());
+}
+
+#[test]
 fn a_token_of_another_host_name_of_the_deployment_is_revoked_and_introspected_too() {
     let client = Client::from_env();
     let url = variable("LATCHKEY_INVOKE_URL");

@@ -1,5 +1,5 @@
-//! What `cargo xtask up` promises while it runs: every function answers, many requests at once are answered, a function that
-//! hangs is started again, and no web page reaches what it should not.
+//! What `cargo xtask up` promises while it runs: every function answers, many requests at once are answered, a function
+//! that hangs is started again, and no web page reaches what it should not.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::Command;

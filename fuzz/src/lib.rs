@@ -15,7 +15,8 @@ pub const NOW: u64 = 1_800_000_000;
 /// Issuer and audience of every run.
 pub const EXPECTED: Expected<'static> = Expected { issuer: ExpectedIssuer::Exactly("https://api.example.com"), audience: "latchkey" };
 
-/// The thumbprint of the key of RFC 7515, appendix A.3. Its private half is published there, so a seed can be signed by it.
+/// The thumbprint of the key of RFC 7515, appendix A.3. Its private half is published there, so a seed can be signed by
+/// it.
 pub const KID: &str = "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U";
 
 const JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","use":"sig","alg":"ES256","kid":"oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"}"#;
@@ -40,8 +41,8 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What the authorizer makes of the value of an `Authorization` header, with the ring in which nothing counts: no seed has
-/// a token that is still within its time.
+/// What the authorizer makes of the value of an `Authorization` header, with the ring in which nothing counts: no seed
+/// has a token that is still within its time.
 ///
 /// # Panics
 /// It counts.

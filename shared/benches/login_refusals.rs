@@ -1,8 +1,8 @@
 //! Can the time of a refused login tell whether a name exists?
 //!
-//! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with its calls
-//! to DynamoDB Local and its hash; and the same at an address whose attempts are used up, where users who have logged in from it
-//! may still try. It prints the medians and how far each is from that of the wrong password.
+//! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with
+//! its calls to DynamoDB Local and its hash; and the same at an address whose attempts are used up, where users who
+//! have logged in from it may still try. It prints the medians and how far each is from that of the wrong password.
 //!
 //! `cargo bench -p shared --features store --bench login_refusals`, with a number of rounds as its argument.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]

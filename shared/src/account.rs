@@ -1,12 +1,12 @@
-//! What happens to a user between being added and being forgotten: registration, another password, other roles, and the end
-//! of everything the user has.
+//! What happens to a user between being added and being forgotten: registration, another password, other roles, and the
+//! end of everything the user has.
 //!
-//! Whatever ends a user's sessions raises the user's epoch, in one transaction with the denylist item: when the call returns,
-//! no token and no session of an earlier epoch is valid. An integer and no time, because a cut-off by time is wrong for tokens
-//! of the same second.
+//! Whatever ends a user's sessions raises the user's epoch, in one transaction with the denylist item: when the call
+//! returns, no token and no session of an earlier epoch is valid. An integer and no time, because a cut-off by time is
+//! wrong for tokens of the same second.
 //!
-//! What ends one session or one token adds one item to the denylist, until there are so many of one user that the epoch is raised
-//! instead ([`crate::store::denylist`]): what a request reads must not grow with what its user has revoked.
+//! What ends one session or one token adds one item to the denylist, until there are so many of one user that the epoch
+//! is raised instead ([`crate::store::denylist`]): what a request reads must not grow with what its user has revoked.
 
 use secrecy::SecretString;
 
@@ -98,8 +98,8 @@ pub fn user_with_hash(
     })
 }
 
-/// Adds a user under a name that nobody has, with a password that is strong enough. Of two who ask for one name at once, one
-/// gets it.
+/// Adds a user under a name that nobody has, with a password that is strong enough. Of two who ask for one name at
+/// once, one gets it.
 ///
 /// # Errors
 /// The name or the password is refused, the name is taken, or that is not known.
@@ -169,8 +169,9 @@ impl Accounts<'_> {
         self.raise_epoch(username, Change::Nothing, now).await
     }
 
-    /// The same for the owner of a session or a token. Where its epoch is over already, there is nothing left to end. A user who
-    /// is gone by now, or whose name is another's, has no sessions left; what remains are access tokens, and they are denied.
+    /// The same for the owner of a session or a token. Where its epoch is over already, there is nothing left to end. A
+    /// user who is gone by now, or whose name is another's, has no sessions left; what remains are access tokens, and
+    /// they are denied.
     ///
     /// # Errors
     /// It is not known to be done.
@@ -211,7 +212,8 @@ impl Accounts<'_> {
         sessions.end((self.denylist, &found), owner.sub, sid, session::revocation_expires_at(now)).await
     }
 
-    /// Denies one access token that was `found` to be on the denylist in no form; or, where too many were, all the owner has.
+    /// Denies one access token that was `found` to be on the denylist in no form; or, where too many were, all the
+    /// owner has.
     ///
     /// # Errors
     /// It is not known to be done.
@@ -239,7 +241,8 @@ impl Accounts<'_> {
         self.revoke_own(owner, now).await
     }
 
-    /// Disables a user: no login any more, and every session and token is dead. `false` where the user was disabled already.
+    /// Disables a user: no login any more, and every session and token is dead. `false` where the user was disabled
+    /// already.
     ///
     /// # Errors
     /// There is no such user, or it is not known to be done.
@@ -269,8 +272,8 @@ impl Accounts<'_> {
         if self.users.enable(&user).await? { Ok(true) } else { Err(AccountError::Unknown) }
     }
 
-    /// Gives a user other roles, which count from the next login or refresh on. Tokens that were issued before keep the old
-    /// ones until they expire.
+    /// Gives a user other roles, which count from the next login or refresh on. Tokens that were issued before keep the
+    /// old ones until they expire.
     ///
     /// # Errors
     /// There is no such user, or the table did not answer.
@@ -337,9 +340,9 @@ pub struct PasswordChange<'a> {
 }
 
 impl PasswordChange<'_> {
-    /// The new password counts, everything else the user had is dead, and these tokens are of a new session: one transaction,
-    /// all or nothing. `user` is the user as the current password proved it; if somebody else changed that user
-    /// meanwhile, nothing is done and the user is [`AccountError::Unknown`].
+    /// The new password counts, everything else the user had is dead, and these tokens are of a new session: one
+    /// transaction, all or nothing. `user` is the user as the current password proved it; if somebody else changed that
+    /// user meanwhile, nothing is done and the user is [`AccountError::Unknown`].
     ///
     /// # Errors
     /// The password is refused, or the change is not known to be done.

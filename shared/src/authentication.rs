@@ -1,8 +1,9 @@
 //! Who is this? A name and a password for a user.
 //!
-//! Attempts are counted before anything is hashed ([`crate::throttle`]). Unknown user, wrong password and disabled user cost
-//! the same calls and the same hash, and are one answer to the caller (OWASP ASVS 5.0, 6.3.8). Which of them it was is for
-//! the log. An attempt that is refused costs a hash too: a failure that is told the same must not be told apart by its time.
+//! Attempts are counted before anything is hashed ([`crate::throttle`]). Unknown user, wrong password and disabled user
+//! cost the same calls and the same hash, and are one answer to the caller (OWASP ASVS 5.0, 6.3.8). Which of them it
+//! was is for the log. An attempt that is refused costs a hash too: a failure that is told the same must not be told
+//! apart by its time.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -28,8 +29,8 @@ pub enum AuthenticationError {
     /// The password is right, but the user is disabled.
     #[error("the user is disabled")]
     DisabledUser,
-    /// Too many attempts, or they could not be counted. The password was not held against any hash, or a failure must not be
-    /// told from that.
+    /// Too many attempts, or they could not be counted. The password was not held against any hash, or a failure must
+    /// not be told from that.
     #[error("the attempt was not admitted")]
     Throttle(#[from] ThrottleError),
     /// The users could not be read, or the outcome not be counted. Nobody is let in.
@@ -157,8 +158,8 @@ impl Authenticator<'_> {
         }
     }
 
-    /// Replaces a hash of another scheme or of other parameters. The user is who the user says, so a table that does not answer
-    /// now is no reason to turn the user away: the next login tries again.
+    /// Replaces a hash of another scheme or of other parameters. The user is who the user says, so a table that does
+    /// not answer now is no reason to turn the user away: the next login tries again.
     async fn improve_hash(&self, user: &User, password: &Password) -> Result<(), HashError> {
         if !self.hasher.needs_rehash(user.password_hash.expose_secret()) {
             return Ok(());

@@ -1,8 +1,8 @@
 //! May this request pass? The verifier's rules, then the denylist.
 //!
-//! A refused token costs no read, but for an unknown `kid`, at most once in ten seconds. An accepted one costs one round
-//! trip: the denylist, with the keys beside it once a minute. Whatever is not known for certain is an error, and an
-//! error is never an allow.
+//! A refused token costs no read, but for an unknown `kid`, at most once in ten seconds. An accepted one costs one
+//! round trip: the denylist, with the keys beside it once a minute. Whatever is not known for certain is an error, and
+//! an error is never an allow.
 
 use std::sync::Arc;
 
@@ -75,8 +75,9 @@ impl AccessTokenAuthorizer {
         }
     }
 
-    /// The claims of a token that was issued here, with what is revoked of its user's: all that is needed to revoke it. Values
-    /// of claims do not matter. A token that is refused by them now may be valid by another host name, or in a few seconds.
+    /// The claims of a token that was issued here, with what is revoked of its user's: all that is needed to revoke it.
+    /// Values of claims do not matter. A token that is refused by them now may be valid by another host name, or in a
+    /// few seconds.
     ///
     /// # Errors
     /// No key of ours has signed it, or that could not be found out.
@@ -85,14 +86,15 @@ impl AccessTokenAuthorizer {
         token: &str,
         now: EpochSeconds,
     ) -> Result<(AccessTokenClaims, Revocations), AuthorizationError> {
-        // A key may have begun to sign since the keys were read: that it is not known yet does not say that the token is invalid.
+        // A key may have begun to sign since the keys were read: that it is not known yet does not say that the token
+        // is invalid.
         let not_known =
             || StoreError::call("reading the keys", "they were read a moment ago, and not for this key").into();
         self.examine(|ring| verify_signature(token, ring, now), not_known, now).await
     }
 
-    /// Holds the rules against the newest keys, and reads the denylist. `not_read_again` says what is to become of a token whose
-    /// key is unknown, while the keys may not be read again for it.
+    /// Holds the rules against the newest keys, and reads the denylist. `not_read_again` says what is to become of a
+    /// token whose key is unknown, while the keys may not be read again for it.
     async fn examine(
         &self,
         rules: impl Fn(&KeyRing) -> Result<AccessTokenClaims, Refusal>,

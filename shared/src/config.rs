@@ -33,8 +33,8 @@ const SETTINGS: [&str; 15] = [
     "LATCHKEY_SIGNING_ALGORITHM",
 ];
 
-/// Which of these variables look like settings and are none: a name that is misspelt would otherwise be no setting without
-/// anybody noticing.
+/// Which of these variables look like settings and are none: a name that is misspelt would otherwise be no setting
+/// without anybody noticing.
 #[must_use]
 pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let is_unknown = |name: &String| name.starts_with("LATCHKEY_") && !SETTINGS.contains(&name.as_str());
@@ -246,8 +246,8 @@ pub fn access_token_lifetime_seconds() -> Result<EpochSeconds, ConfigError> {
     )
 }
 
-/// For how long a refresh token may be presented again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough for a
-/// client whose answer was lost and for a second tab, no longer.
+/// For how long a refresh token may be presented again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough
+/// for a client whose answer was lost and for a second tab, no longer.
 ///
 /// # Errors
 /// It is missing, no number, or more than 60.
@@ -255,8 +255,8 @@ pub fn refresh_grace_seconds() -> Result<EpochSeconds, ConfigError> {
     number_in("LATCHKEY_REFRESH_GRACE_SECONDS", 0..=60, "a whole number of seconds from 0 to 60")
 }
 
-/// Failed logins, registrations and failed refreshes, each of them, from a source address within an hour before it has to
-/// wait, from `LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS`. Many people may share an address.
+/// Failed logins, registrations and failed refreshes, each of them, from a source address within an hour before it has
+/// to wait, from `LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS`. Many people may share an address.
 ///
 /// # Errors
 /// It is missing, no number, or outside of 1 to 1 000 000.
@@ -302,7 +302,8 @@ fn purposes(names: &str) -> Result<Vec<KeyPurpose>, ConfigError> {
     names.split(',').map(purpose).collect()
 }
 
-/// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the secrets.
+/// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the
+/// secrets.
 ///
 /// # Errors
 /// It is neither `accepted` nor `refused`.

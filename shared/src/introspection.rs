@@ -1,9 +1,10 @@
 //! Introspection (RFC 7662) and revocation (RFC 7009) of single tokens, of either kind.
 //!
-//! Which kind a token is can be seen: an access token has three parts, a refresh token five. So nothing has to be searched for
-//! by the hint that a client may give. A revocation passes it over, and a wrong one does no harm. Of an introspection the hint
-//! says what is asked: whether this is a token *of that kind*. A resource server that asks about an access token must not be told
-//! that a refresh token is active. Without a hint, or with one that is not known, either kind is (RFC 7662 §2.1).
+//! Which kind a token is can be seen: an access token has three parts, a refresh token five. So nothing has to be
+//! searched for by the hint that a client may give. A revocation passes it over, and a wrong one does no harm. Of an
+//! introspection the hint says what is asked: whether this is a token *of that kind*. A resource server that asks about
+//! an access token must not be told that a refresh token is active. Without a hint, or with one that is not known,
+//! either kind is (RFC 7662 §2.1).
 
 use crate::account::Accounts;
 use crate::authorization::{self, AccessTokenAuthorizer, AuthorizationError};
@@ -83,8 +84,9 @@ pub struct TokenStates<'a> {
 }
 
 impl TokenStates<'_> {
-    /// The token, if it is of the kind that is asked for, where one is, and active at this moment: signature, time, denylist and
-    /// epoch; for a refresh token its session, generation and user. `None` for every other, whatever the reason.
+    /// The token, if it is of the kind that is asked for, where one is, and active at this moment: signature, time,
+    /// denylist and epoch; for a refresh token its session, generation and user. `None` for every other, whatever the
+    /// reason.
     ///
     /// # Errors
     /// It could not be found out.
@@ -129,15 +131,18 @@ impl TokenStates<'_> {
         Ok(user.map(|user| ActiveToken::Refresh(session, user)))
     }
 
-    /// Makes a token invalid. A refresh token ends its session with every access token of it, also one that has a successor
-    /// already: whoever holds it holds the session. An access token is denied alone, whichever host name of this deployment it
-    /// was issued by. A token that was not issued here, or is invalid for good already, is no error (RFC 7009 §2.2).
+    /// Makes a token invalid. A refresh token ends its session with every access token of it, also one that has a
+    /// successor already: whoever holds it holds the session. An access token is denied alone, whichever host name of
+    /// this deployment it was issued by. A token that was not issued here, or is invalid for good already, is no error
+    /// (RFC 7009 §2.2).
     ///
     /// # Errors
     /// It is not known to be invalid.
     pub async fn revoke(&self, token: &str, now: EpochSeconds) -> Result<(), TokenStateError> {
         let accounts = Accounts { users: self.users, denylist: self.denylist };
         let span = tracing::Span::current();
+        // A line break that came along from a file is no part of a token, and must not make a revocation of nothing.
+        let token = token.trim();
         if TokenKind::of(token) == TokenKind::Refresh {
             let Some(token) = rotation::verify(self.keys, token, now).await? else { return Ok(()) };
             span.record("sid", &token.sid);

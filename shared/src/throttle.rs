@@ -1,20 +1,21 @@
 //! Throttling: how often a password may be guessed.
 //!
-//! Every attempt is counted before anything is hashed, per account and per source address. After a few failures the next
-//! attempt has to wait, twice as long each time, up to 15 minutes. A success clears the account's counter.
+//! Every attempt is counted before anything is hashed, per account and per source address. After a few failures the
+//! next attempt has to wait, twice as long each time, up to 15 minutes. A success clears the account's counter.
 //!
-//! There is a hard limit too: NIST SP 800-63B-4 allows no more than 100 consecutive failures for an account. A limit that
-//! anybody can use up would let an attacker lock the owner out, so the attempts of an account are counted in lanes. Strangers
-//! share one. Each of the last four source addresses from which the owner logged in has one of its own, which is used when
-//! the strangers' is closed, and so has the owner who is signed in already and changes the password. All lanes together hold
-//! 50 attempts; those under way at the moment of a success may be counted again after it, so 100 is never passed.
+//! There is a hard limit too: NIST SP 800-63B-4 allows no more than 100 consecutive failures for an account. A limit
+//! that anybody can use up would let an attacker lock the owner out, so the attempts of an account are counted in
+//! lanes. Strangers share one. Each of the last four source addresses from which the owner logged in has one of its
+//! own, which is used when the strangers' is closed, and so has the owner who is signed in already and changes the
+//! password. All lanes together hold 50 attempts; those under way at the moment of a success may be counted again after
+//! it, so 100 is never passed.
 //!
-//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. Whoever is admitted only
-//! because the address is known gets, after a failure, the very refusal that everybody else gets there: it must not tell that a
-//! user of this name has logged in from this address.
+//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. Whoever is
+//! admitted only because the address is known gets, after a failure, the very refusal that everybody else gets there:
+//! it must not tell that a user of this name has logged in from this address.
 //!
-//! An attempt that is in the way of nothing but attempts under way waits for them a little: somebody whose scripts all log in at
-//! once has failed at nothing.
+//! An attempt that is in the way of nothing but attempts under way waits for them a little: somebody whose scripts all
+//! log in at once has failed at nothing.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -73,14 +74,15 @@ pub enum ThrottleError {
     Store(#[from] StoreError),
 }
 
-/// Where a request came from, as far as it matters here: an IPv4 address, or the /64 network of an IPv6 address, which one
-/// household has to itself.
+/// Where a request came from, as far as it matters here: an IPv4 address, or the /64 network of an IPv6 address, which
+/// one household has to itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceNetwork(String);
 
 impl SourceNetwork {
-    /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in brackets
-    /// or without, with a zone or without. `None` for what is no address: it must not make everybody one address.
+    /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in
+    /// brackets or without, with a zone or without. `None` for what is no address: it must not make everybody one
+    /// address.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
         let address = address.trim();
@@ -122,8 +124,8 @@ pub struct Throttle {
     free_attempts_per_address: u64,
 }
 
-/// A password attempt that may be made. It must be ended by [`Admission::failed`] or [`Admission::succeeded`]; one that is
-/// dropped stays counted.
+/// A password attempt that may be made. It must be ended by [`Admission::failed`] or [`Admission::succeeded`]; one that
+/// is dropped stays counted.
 #[derive(Debug)]
 pub struct Admission<'a> {
     throttle: &'a Throttle,
@@ -169,8 +171,8 @@ impl Throttle {
         Self { attempts, free_attempts_per_address }
     }
 
-    /// Counts an attempt to prove a password. It comes before the hash is computed. Without a `network` only the account's
-    /// attempts are counted.
+    /// Counts an attempt to prove a password. It comes before the hash is computed. Without a `network` only the
+    /// account's attempts are counted.
     ///
     /// # Errors
     /// It may not be made, or could not be counted.
@@ -204,16 +206,16 @@ impl Throttle {
             }
             Err(refusal) => refusal,
         };
-        // Neither strangers nor others behind the owner's address must lock the owner out. Nothing more is counted at the
-        // address, so that a failure makes the same calls as an attempt that is refused.
+        // Neither strangers nor others behind the owner's address must lock the owner out. Nothing more is counted at
+        // the address, so that a failure makes the same calls as an attempt that is refused.
         match self.admit_known(username, network, refusal, now).await? {
             Some(account) => Ok(admission(None, Some(account))),
             None => Err(refusal.into()),
         }
     }
 
-    /// Counts something that is limited for a source address whatever comes of it: a registration, a failed refresh. Without a
-    /// `network` there is nothing to count it for.
+    /// Counts something that is limited for a source address whatever comes of it: a registration, a failed refresh.
+    /// Without a `network` there is nothing to count it for.
     ///
     /// # Errors
     /// There were too many of them, or it could not be counted.
@@ -241,8 +243,8 @@ impl Throttle {
         }
     }
 
-    /// Begins the account of a new user: what strangers tried before there was one does not count, and the address that the
-    /// user comes from is known.
+    /// Begins the account of a new user: what strangers tried before there was one does not count, and the address that
+    /// the user comes from is known.
     ///
     /// # Errors
     /// The table did not answer.
@@ -304,8 +306,9 @@ impl Throttle {
         }
     }
 
-    /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its attempts are
-    /// used up. It is counted as a failure at once, so that one that fails makes no call that a refused one does not.
+    /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its
+    /// attempts are used up. It is counted as a failure at once, so that one that fails makes no call that a refused
+    /// one does not.
     async fn admit_known(
         &self,
         username: &Username,
@@ -327,7 +330,8 @@ impl Admission<'_> {
     /// The attempt failed.
     ///
     /// # Errors
-    /// It could not be counted, or it was admitted only because the address is known: then this is what everybody else is told.
+    /// It could not be counted, or it was admitted only because the address is known: then this is what everybody else
+    /// is told.
     pub async fn failed(self, now: EpochSeconds) -> Result<(), ThrottleError> {
         let attempts = &self.throttle.attempts;
         let address = async {
@@ -402,14 +406,14 @@ fn tally_of(counter: &Counter, lane: &Lane) -> Tally {
     counter.0.get(&lane.name).copied().unwrap_or_default()
 }
 
-/// Whether attempts of a lane are under way, as far as the counter says: reserved, not failed, and not so long ago that whoever
-/// made them is gone.
+/// Whether attempts of a lane are under way, as far as the counter says: reserved, not failed, and not so long ago that
+/// whoever made them is gone.
 fn has_attempts_under_way(tally: Tally, now: EpochSeconds) -> bool {
     tally.reserved > tally.failures && now <= tally.attempted_at.saturating_add(UNDER_WAY_SECONDS)
 }
 
-/// How long to wait for a lane that is closed. One whose attempts all failed says the longest wait there is: it opens by a
-/// success elsewhere, not by time. One whose attempts are under way may be open in a moment.
+/// How long to wait for a lane that is closed. One whose attempts all failed says the longest wait there is: it opens
+/// by a success elsewhere, not by time. One whose attempts are under way may be open in a moment.
 fn wait(tally: Tally, limits: &Limits, now: EpochSeconds) -> EpochSeconds {
     if tally.reserved >= limits.max_reserved {
         return if has_attempts_under_way(tally, now) { 1 } else { MAX_WAIT_SECONDS };

@@ -1,7 +1,7 @@
 //! What each operation asks of DynamoDB: its calls, in order, and the capacity units they consume.
 //!
-//! The table is that of docs/ARCHITECTURE.md. DynamoDB Local counts transactions and empty reads otherwise than DynamoDB does,
-//! so units are held here only where the two agree.
+//! The table is that of docs/ARCHITECTURE.md. DynamoDB Local counts transactions and empty reads otherwise than
+//! DynamoDB does, so units are held here only where the two agree.
 //!
 //! `cargo xtask test -- --test costs -- --nocapture` prints it.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]

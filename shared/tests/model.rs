@@ -1,7 +1,7 @@
 //! A session's whole life against a small model, in random orders, on a real DynamoDB.
 //!
-//! After every step each token that was ever issued is asked about. None may count that the model calls dead, and none may be
-//! refused that the model calls alive.
+//! After every step each token that was ever issued is asked about. None may count that the model calls dead, and none
+//! may be refused that the model calls alive.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod tables;
@@ -158,7 +158,8 @@ impl Model {
         }
     }
 
-    /// A session of this epoch is to end, or a token of it, alone. Where too many did, all of the epoch end instead; `false` then.
+    /// A session of this epoch is to end, or a token of it, alone. Where too many did, all of the epoch end instead;
+    /// `false` then.
     fn is_revoked_alone(&mut self, epoch: u64, kept_until: u64, now: u64) -> bool {
         self.single.retain(|kept_until| *kept_until > now);
         if self.single.len() > 64 {

@@ -202,7 +202,8 @@ proptest! {
         prop_assert_eq!(verified.is_ok(), may_count(&claims), "{}: {:?}", claims, verified);
     }
 
-    /// What the authorizer has of an event, once it is read: pairs of headers and of parameters, of which some have one name.
+    /// What the authorizer has of an event, once it is read: pairs of headers and of parameters, of which some have one
+    /// name.
     #[test]
     fn of_an_event_only_the_one_header_yields_a_token(
         headers in prop::collection::vec(("(?i)authorization|cookie|[a-z-]{0,6}", "(?i)(bearer )?[a-z0-9._,-]{0,20}"), 0..4),

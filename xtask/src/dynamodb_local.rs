@@ -102,7 +102,8 @@ impl DynamoDbLocal {
 fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> Result<Supervised, DynamoDbLocalError> {
     let mut java = command(&tools.java);
     java.arg(format!("-Djava.library.path={}", tools.dynamodb_local.join("DynamoDBLocal_lib").display()))
-        // Java's second compiler takes a whole CPU for the first minutes, from the functions that are tested or measured.
+        // Java's second compiler takes a whole CPU for the first minutes, from the functions that are tested or
+        // measured.
         .arg("-XX:TieredStopAtLevel=1")
         .arg("-jar")
         .arg(tools.dynamodb_local.join("DynamoDBLocal.jar"))

@@ -1,15 +1,16 @@
 //! The functions, run by `cargo lambda watch`, each with exactly the environment that the template gives it.
 //!
-//! `cargo lambda watch` has one environment for all functions, so it is given none of the template's variables. It starts a
-//! function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask run-function`, which adds them.
+//! `cargo lambda watch` has one environment for all functions, so it is given none of the template's variables. It
+//! starts a function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask run-function`, which
+//! adds them.
 //!
-//! What listens for invocations takes them from anybody who finds it, a web page too (`tools/gateway`, `front.rs`). So where the
-//! loopback network has more than one address, as Linux has, `cargo lambda watch` listens at one of sixteen million, chosen
-//! anew at each start; and people invoke functions at the gateway's port for them.
+//! What listens for invocations takes them from anybody who finds it, a web page too (`tools/gateway`, `front.rs`). So
+//! where the loopback network has more than one address, as Linux has, `cargo lambda watch` listens at one of sixteen
+//! million, chosen anew at each start; and people invoke functions at the gateway's port for them.
 //!
-//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner starts
-//! it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It leaves the
-//! function's process id behind, by which the end is noticed.
+//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner
+//! starts it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It
+//! leaves the function's process id behind, by which the end is noticed.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -104,8 +105,8 @@ impl Functions {
         let runner_program = workspace::binary("xtask");
         let address = SocketAddr::new(loopback_address()?, port::free()?);
         let mut watch = command(&tools.cargo_lambda);
-        // No --timeout: it would also end the wait of an idle function for its next event, and the function with it. The
-        // gateway has the limits of time.
+        // No --timeout: it would also end the wait of an idle function for its next event, and the function with it.
+        // The gateway has the limits of time.
         watch
             .args(["lambda", "watch", "--invoke-address", &address.ip().to_string()])
             .args(["--invoke-port", &address.port().to_string()])
@@ -162,8 +163,8 @@ impl Functions {
         names
     }
 
-    /// Ends a function that has been started, and has it started again from the binary as it is by now. A request that it
-    /// works on is lost, as by a crash.
+    /// Ends a function that has been started, and has it started again from the binary as it is by now. A request that
+    /// it works on is lost, as by a crash.
     ///
     /// # Errors
     /// The wish cannot be written.
@@ -191,8 +192,8 @@ impl Functions {
         Ok(pid)
     }
 
-    /// Gives the functions the environments of a template that has changed, and starts those again that run with another.
-    /// Their names are returned.
+    /// Gives the functions the environments of a template that has changed, and starts those again that run with
+    /// another. Their names are returned.
     ///
     /// # Errors
     /// An environment cannot be read from the template or written.
@@ -223,7 +224,8 @@ fn loopback_address() -> Result<IpAddr, FunctionsError> {
     Ok(Ipv4Addr::new(127, a, b, c.clamp(1, 254)).into())
 }
 
-/// What every function and the operator's command need to find DynamoDB Local. The key is none; DynamoDB Local wants one.
+/// What every function and the operator's command need to find DynamoDB Local. The key is none; DynamoDB Local wants
+/// one.
 #[must_use]
 pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
@@ -234,8 +236,8 @@ pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String
     ])
 }
 
-/// Runs a function's binary with the function's environment until it ends without a wish for another start, and says how it
-/// ended.
+/// Runs a function's binary with the function's environment until it ends without a wish for another start, and says
+/// how it ended.
 ///
 /// # Errors
 /// The environment cannot be read, or the binary not be started.
@@ -264,11 +266,11 @@ pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result
     }
 }
 
-/// One file for each function, readable by this user alone: one of the variables is a key. The names of the functions are
-/// returned whose file was not there or was another.
+/// One file for each function, readable by this user alone: one of the variables is a key. The names of the functions
+/// are returned whose file was not there or was another.
 ///
-/// There is no KMS on this machine. A function that the template gives a KMS key is given `sealing_key` instead, and no other
-/// is: what may open private keys is the same as in AWS.
+/// There is no KMS on this machine. A function that the template gives a KMS key is given `sealing_key` instead, and no
+/// other is: what may open private keys is the same as in AWS.
 fn write_environments(template: &Template, sealing_key: &str, directory: &Path) -> Result<Vec<String>, FunctionsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -303,8 +305,8 @@ fn runner_variable() -> Result<String, FunctionsError> {
     Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
 }
 
-/// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here, and the path of a checkout
-/// may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
+/// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here, and the path of a
+/// checkout may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
 fn runner(environments: &Path) -> OsString {
     let mut runner = OsString::from("xtask run-function ");
     runner.push(environments.strip_prefix(workspace::root()).unwrap_or(environments));

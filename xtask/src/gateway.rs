@@ -19,8 +19,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it, with these values for parameters of the template, and waits until it listens. At `invoke_port`, if one is
-    /// given, it passes on what people invoke.
+    /// Starts it, with these values for parameters of the template, and waits until it listens. At `invoke_port`, if
+    /// one is given, it passes on what people invoke.
     ///
     /// # Errors
     /// It does not start.

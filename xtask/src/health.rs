@@ -1,8 +1,9 @@
 //! Whether every function answers, while `up` runs.
 //!
-//! A function is asked by an event for a route that it does not have. It costs a line of its log, so it is asked twice only: once
-//! before `up` says that it is ready, and again when the gateway has waited for an answer in vain. One that does not answer then
-//! is started again. If that does not help, it is `cargo lambda watch` that hangs, and `up` ends and says so.
+//! A function is asked by an event for a route that it does not have. It costs a line of its log, so it is asked twice
+//! only: once before `up` says that it is ready, and again when the gateway has waited for an answer in vain. One that
+//! does not answer then is started again. If that does not help, it is `cargo lambda watch` that hangs, and `up` ends
+//! and says so.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -134,8 +135,8 @@ fn silent(stack: &mut Stack, names: &[String], patience: Duration) -> Result<Vec
     Ok(silent)
 }
 
-/// Asks a function, by an event that does nothing: of a route that it does not have, or for keys that are due, which the
-/// schedule asks for every day.
+/// Asks a function, by an event that does nothing: of a route that it does not have, or for keys that are due, which
+/// the schedule asks for every day.
 fn ask(invoke_url: &str, function: &str, patience: Duration) -> Result<(), String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)

@@ -1,9 +1,9 @@
 //! Child processes that never outlive this one.
 //!
 //! A child gets a process group of its own, so that Ctrl-C reaches this program alone, which then ends the child with
-//! everything below it. Children of children may leave the group or lose their parent (`cargo lambda watch` starts functions
-//! in groups of their own), so they carry a mark in their environment and are found by it. Where there is no `/proc` to look
-//! for it, only the group is reached.
+//! everything below it. Children of children may leave the group or lose their parent (`cargo lambda watch` starts
+//! functions in groups of their own), so they carry a mark in their environment and are found by it. Where there is no
+//! `/proc` to look for it, only the group is reached.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -247,7 +247,8 @@ impl Supervised {
         let _ = self.child.wait();
     }
 
-    /// Sends a signal to the child's group, unless the child is gone: its id, which is the group's, may be another's by now.
+    /// Sends a signal to the child's group, unless the child is gone: its id, which is the group's, may be another's by
+    /// now.
     fn signal_group(&mut self, signal: Signal) {
         if self.is_running()
             && let Ok(pid) = i32::try_from(self.child.id())

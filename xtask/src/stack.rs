@@ -67,7 +67,8 @@ pub struct Options {
     pub name: String,
     /// The port of the gateway; any free one if none is given.
     pub port: Option<u16>,
-    /// At which port people may invoke functions, if it is free, and at any free one otherwise. Without one there is none.
+    /// At which port people may invoke functions, if it is free, and at any free one otherwise. Without one there is
+    /// none.
     pub invoke_port: Option<u16>,
     /// Where DynamoDB Local keeps its data.
     pub storage: Storage,
@@ -80,7 +81,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// A stack for a test: free ports, data in memory, logs below `.local/test`. All of a run's tests come from one address.
+    /// A stack for a test: free ports, data in memory, logs below `.local/test`. All of a run's tests come from one
+    /// address.
     #[must_use]
     pub fn for_test(name: &str) -> Self {
         let directory = workspace::local().join("test").join(name);
@@ -215,8 +217,8 @@ impl Stack {
         &self.command_environment
     }
 
-    /// Makes the tables that a changed template has more, and gives the functions the environment that it says. The gateway
-    /// reads the template by itself. The names of the functions that are started again are returned.
+    /// Makes the tables that a changed template has more, and gives the functions the environment that it says. The
+    /// gateway reads the template by itself. The names of the functions that are started again are returned.
     ///
     /// # Errors
     /// The template cannot be used; nothing has changed then.

@@ -124,14 +124,15 @@ pub fn run(options: &Options) -> Result<(), UpError> {
     }
 }
 
-/// What is other than in a deployment: every page may call the API, also one that was opened from a file (`Origin: null`). No
-/// cookie is involved, so that gives a page nothing it could not do from a server of its own.
+/// What is other than in a deployment: every page may call the API, also one that was opened from a file (`Origin:
+/// null`). No cookie is involved, so that gives a page nothing it could not do from a server of its own.
 #[must_use]
 pub fn development_parameters() -> BTreeMap<String, String> {
     BTreeMap::from([("AllowedOrigins".to_owned(), "*".to_owned())])
 }
 
-/// Builds every binary at once, with the features that `cargo lambda watch` will ask for, so that it has nothing to build.
+/// Builds every binary at once, with the features that `cargo lambda watch` will ask for, so that it has nothing to
+/// build.
 ///
 /// # Errors
 /// The build fails.

@@ -1,7 +1,7 @@
 //! `latchkey user import`: users from elsewhere, with the hashes they have there.
 //!
-//! The file is read line by line and never held whole. Each user is written on condition that nobody has the name, so running it
-//! again goes on where it stopped, and nobody who is there is changed.
+//! The file is read line by line and never held whole. Each user is written on condition that nobody has the name, so
+//! running it again goes on where it stopped, and nobody who is there is changed.
 //!
 //! A thread of its own reads: a pipe may be slow, and users who were read are written meanwhile.
 
@@ -152,8 +152,8 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
     }
 }
 
-/// The lines of a file, read ahead by a thread. No task of the runtime, which would wait for it at the end: after a failure
-/// nobody waits for the rest of a pipe.
+/// The lines of a file, read ahead by a thread. No task of the runtime, which would wait for it at the end: after a
+/// failure nobody waits for the rest of a pipe.
 fn lines_of(mut input: Box<dyn BufRead + Send>) -> Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(AT_ONCE);
     thread::spawn(move || {

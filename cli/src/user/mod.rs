@@ -27,7 +27,8 @@ use import::ImportError;
 
 #[derive(Args)]
 pub(crate) struct UserArguments {
-    /// Print JSON, for scripts: an object for each result, and errors as `{"error": code, "message": text}` on standard error
+    /// Print JSON, for scripts: an object for each result, and errors as `{"error": code, "message": text}` on standard
+    /// error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -91,11 +92,12 @@ enum UserCommand {
     },
     /// Add users whose passwords were hashed elsewhere, from a file of JSON lines
     ///
-    /// A line is `{"username": "alice", "hash": "$2b$12$…", "roles": ["user"]}`; `roles` may be left out. Hashes are Argon2, scrypt and PBKDF2
-    /// (SHA-256, SHA-512) as PHC strings, and bcrypt ($2a$, $2b$, $2y$). They are replaced by Argon2id at each user's first login.
+    /// A line is `{"username": "alice", "hash": "$2b$12$…", "roles": ["user"]}`; `roles` may be left out. Hashes are
+    /// Argon2, scrypt and PBKDF2 (SHA-256, SHA-512) as PHC strings, and bcrypt ($2a$, $2b$, $2y$). They are replaced by
+    /// Argon2id at each user's first login.
     ///
-    /// A user who is there already is left as is, so an import that was interrupted goes on when it is run again. Lines that are
-    /// refused are reported by their number, and the others are imported; then the exit code is 1.
+    /// A user who is there already is left as is, so an import that was interrupted goes on when it is run again. Lines
+    /// that are refused are reported by their number, and the others are imported; then the exit code is 1.
     #[command(after_long_help = import::limits())]
     Import {
         /// The file; - is standard input
@@ -306,7 +308,8 @@ async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserE
     let (denylist, throttle) = (tables.denylist()?, tables.throttle()?);
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     if user.status == UserStatus::Disabled {
-        // What was guessed meanwhile must not keep the user out. First, so that what fails here is done by the next try.
+        // What was guessed meanwhile must not keep the user out. First, so that what fails here is done by the next
+        // try.
         throttle.unlock(&username).await?;
     }
     let accounts = Accounts { users: &tables.users, denylist: &denylist };

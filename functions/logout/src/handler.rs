@@ -19,8 +19,8 @@ pub(crate) struct Logout {
 }
 
 impl Logout {
-    /// 204 once the session, or with `everywhere=true` everything the caller has, has ended for good; the same again if it is
-    /// asked twice.
+    /// 204 once the session, or with `everywhere=true` everything the caller has, has ended for good; the same again if
+    /// it is asked twice.
     pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
         let now = clock::now();
         let caller = caller(&request)?;
@@ -35,8 +35,8 @@ impl Logout {
     }
 }
 
-/// Whether all of the caller's sessions are to end. A value that could be meant either way is refused: to end one session
-/// where all were meant would leave a thief signed in.
+/// Whether all of the caller's sessions are to end. A value that could be meant either way is refused: to end one
+/// session where all were meant would leave a thief signed in.
 fn is_everywhere(request: &Request) -> Result<bool, ApiError> {
     let query = request.query_string_parameters();
     match query.all("everywhere").unwrap_or_default().as_slice() {

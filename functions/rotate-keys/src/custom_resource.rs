@@ -122,11 +122,13 @@ impl CloudFormationRequest {
     }
 }
 
-/// Whether an address is one that CloudFormation gives: a presigned URL of Amazon S3, in any region and partition. Whoever may
-/// invoke the function writes the event, and could otherwise have it send requests to wherever the function can reach.
+/// Whether an address is one that CloudFormation gives: a presigned URL of Amazon S3, in any region and partition.
+/// Whoever may invoke the function writes the event, and could otherwise have it send requests to wherever the function
+/// can reach.
 fn is_of_aws(url: &str) -> bool {
     let Some(host) = host(url, "https://") else { return false };
-    // Partitions have domains of their own (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/).
+    // Partitions have domains of their own
+    // (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/).
     ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu"].iter().any(|domain| {
         host.strip_suffix(domain).and_then(|name| name.strip_suffix('.')).is_some_and(|name| !name.is_empty())
     })

@@ -1,15 +1,16 @@
 //! Which web pages may make a request that changes something.
 //!
-//! A browser sends a request for any page, also where the page may not read the answer: a form, an image, a `fetch` in the
-//! mode `no-cors`. Such a request carries no access token, but a login and a registration need none: a page elsewhere could
-//! sign a visitor in as somebody else, make accounts, and use up the attempts of the visitor's address. CORS hinders none of
-//! that, for it is about answers.
+//! A browser sends a request for any page, also where the page may not read the answer: a form, an image, a `fetch` in
+//! the mode `no-cors`. Such a request carries no access token, but a login and a registration need none: a page
+//! elsewhere could sign a visitor in as somebody else, make accounts, and use up the attempts of the visitor's address.
+//! CORS hinders none of that, for it is about answers.
 //!
-//! Every browser says of itself where a request comes from, and no script can say otherwise: `Sec-Fetch-Site` (Fetch Metadata
-//! Request Headers §2.3), and where that is missing `Origin` (RFC 6454 §7). What is no browser sends neither, and passes.
+//! Every browser says of itself where a request comes from, and no script can say otherwise: `Sec-Fetch-Site` (Fetch
+//! Metadata Request Headers §2.3), and where that is missing `Origin` (RFC 6454 §7). What is no browser sends neither,
+//! and passes.
 //!
-//! The rule is asked for every method but those that are safe (RFC 9110 §9.2.1), before anything else: the body is not read, and
-//! nothing is counted.
+//! The rule is asked for every method but those that are safe (RFC 9110 §9.2.1), before anything else: the body is not
+//! read, and nothing is counted.
 
 use http::{HeaderMap, HeaderName, Method};
 use lambda_http::Request;
@@ -45,7 +46,8 @@ fn is_foreign(headers: &HeaderMap, pages: &PageOrigins, domain_name: Option<&str
     }
 }
 
-/// The one value of a header. One that is there more than once, or is no text, is no value that any page has: it is empty.
+/// The one value of a header. One that is there more than once, or is no text, is no value that any page has: it is
+/// empty.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

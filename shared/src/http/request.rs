@@ -55,8 +55,8 @@ pub fn route_key(request: &Request) -> Option<&str> {
     context(request)?.route_key.as_deref()
 }
 
-/// Who the caller is, by the authorizer's context alone. `None` where there is none, or not a whole one: a route without
-/// its authorizer. No header can stand in for it.
+/// Who the caller is, by the authorizer's context alone. `None` where there is none, or not a whole one: a route
+/// without its authorizer. No header can stand in for it.
 #[must_use]
 fn identity(request: &Request) -> Option<Identity> {
     let claims = &context(request)?.authorizer.as_ref()?.fields;
@@ -83,8 +83,8 @@ pub fn origin(request: &Request) -> crate::session::Origin {
     }
 }
 
-/// The network that the request came from, by which attempts are counted. `None` where the address cannot be read: an error of
-/// ours, or of what stands before the API, that must not make all clients one.
+/// The network that the request came from, by which attempts are counted. `None` where the address cannot be read: an
+/// error of ours, or of what stands before the API, that must not make all clients one.
 #[cfg(feature = "store")]
 #[must_use]
 pub fn network(request: &Request) -> Option<crate::throttle::SourceNetwork> {

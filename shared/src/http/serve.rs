@@ -43,8 +43,9 @@ impl From<EventError> for Diagnostic {
 }
 
 /// Answers events until Lambda ends the environment. `event` names what the function does, in the log; a handler that
-/// does several things records another name in the span. `pages` are those that may make requests that change something; none
-/// for a function that changes nothing, or whose every route needs an access token that no page sends by itself.
+/// does several things records another name in the span. `pages` are those that may make requests that change
+/// something; none for a function that changes nothing, or whose every route needs an access token that no page sends
+/// by itself.
 ///
 /// # Errors
 /// The Runtime API does not answer.

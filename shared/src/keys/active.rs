@@ -1,8 +1,9 @@
 //! The keys that sign, opened once and kept while they are active.
 //!
-//! Opening a seal is the expensive part (in AWS a call to another service), so it happens once for each key and function
-//! start, and for an older key of refresh tokens only when one of its tokens comes in. The table is read again once a minute,
-//! so that a withdrawn key stops to sign, and at an unknown `kid` of a refresh token at most once in ten seconds.
+//! Opening a seal is the expensive part (in AWS a call to another service), so it happens once for each key and
+//! function start, and for an older key of refresh tokens only when one of its tokens comes in. The table is read again
+//! once a minute, so that a withdrawn key stops to sign, and at an unknown `kid` of a refresh token at most once in ten
+//! seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +89,8 @@ impl ActiveKeyCache {
         Self { table, sealer, state: Mutex::default() }
     }
 
-    /// The keys that are active at `now`. If the table does not answer, keys read less than [`USABLE_FOR_SECONDS`] ago go on.
+    /// The keys that are active at `now`. If the table does not answer, keys read less than [`USABLE_FOR_SECONDS`] ago
+    /// go on.
     ///
     /// # Errors
     /// There is no active key, or it cannot be read or opened.
@@ -114,8 +116,8 @@ impl ActiveKeyCache {
         }
     }
 
-    /// The key with this id that refresh tokens may be authenticated with at `now`, be it the active one or an older one. It
-    /// needs no key that signs: what is to be revoked can be revoked whatever became of those.
+    /// The key with this id that refresh tokens may be authenticated with at `now`, be it the active one or an older
+    /// one. It needs no key that signs: what is to be revoked can be revoked whatever became of those.
     ///
     /// # Errors
     /// The keys cannot be read, or this one cannot be opened.
@@ -154,8 +156,8 @@ impl ActiveKeyCache {
         self.open_refresh_token_key(&sealed).await.map(Some)
     }
 
-    /// Reads the table once a minute. While it does not answer, the copy goes on for a while, and the table is asked again every
-    /// few seconds only, so that not every request waits for it.
+    /// Reads the table once a minute. While it does not answer, the copy goes on for a while, and the table is asked
+    /// again every few seconds only, so that not every request waits for it.
     async fn reread_if_due(&self, now: EpochSeconds) -> Result<(), ActiveKeyError> {
         let (read_at, tried_at) = {
             let state = self.state();
@@ -178,7 +180,8 @@ impl ActiveKeyCache {
         }
     }
 
-    /// What the table says now counts from now on, whether it can be opened or not: a key that was withdrawn is forgotten.
+    /// What the table says now counts from now on, whether it can be opened or not: a key that was withdrawn is
+    /// forgotten.
     async fn read(&self, now: EpochSeconds) -> Result<(), StoreError> {
         self.state().tried_at = Some(now);
         let (access_keys, refresh_keys) = tokio::try_join!(
@@ -237,7 +240,8 @@ fn short(kid: &str, source: ShortSecret) -> ActiveKeyError {
 }
 
 /// The newest of the keys that may sign at `now`. Two that begin in the same second are told apart by their id, so that
-/// every function chooses the same one. A key of an algorithm that this version does not know is none: an older one signs on.
+/// every function chooses the same one. A key of an algorithm that this version does not know is none: an older one
+/// signs on.
 fn newest_active(keys: &[SealedKey], now: EpochSeconds) -> Option<&SealedKey> {
     keys.iter()
         .filter(|key| key.record.is_active_at(now) && key.record.alg.parse::<SigningAlgorithm>().is_ok())

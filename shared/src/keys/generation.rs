@@ -68,7 +68,8 @@ pub async fn generate(
     Ok(SealedKey { record, sealed_private_key })
 }
 
-/// A private key as [`super::signing::TokenSigner`] takes it. AWS-LC takes it from its own generator, whatever it is handed.
+/// A private key as [`super::signing::TokenSigner`] takes it. AWS-LC takes it from its own generator, whatever it is
+/// handed.
 fn private_key(algorithm: SigningAlgorithm, random: &Random) -> Result<SecretSlice<u8>, GenerationError> {
     let key = match algorithm {
         SigningAlgorithm::Es256 => {

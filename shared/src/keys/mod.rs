@@ -1,9 +1,9 @@
 //! Keys: which one signs, which ones verify, and how private ones are kept.
 //!
 //! A key is one item of the SigningKeys table, and nothing in the item changes after it is written. The signer is the
-//! newest key with `activates_at <= now < retires_at`. Verifiers accept a key from its creation, so that it is known before
-//! it is used, until the last token it signed has expired. So a rotation is one new item, two rotations at once are
-//! harmless, and deleting an item is the emergency stop.
+//! newest key with `activates_at <= now < retires_at`. Verifiers accept a key from its creation, so that it is known
+//! before it is used, until the last token it signed has expired. So a rotation is one new item, two rotations at once
+//! are harmless, and deleting an item is the emergency stop.
 
 pub mod active;
 pub mod algorithm;
@@ -53,8 +53,8 @@ fn check_hmac_key(secret: &SecretSlice<u8>) -> Result<(), ShortSecret> {
     if bytes < MIN_HMAC_KEY_BYTES { Err(ShortSecret(bytes)) } else { Ok(()) }
 }
 
-/// When the table was last read for a `kid` that nobody knew, so that a stream of made-up tokens does not become a stream of
-/// reads.
+/// When the table was last read for a `kid` that nobody knew, so that a stream of made-up tokens does not become a
+/// stream of reads.
 #[derive(Clone, Copy, Debug, Default)]
 struct UnknownKid {
     reread_at: Option<EpochSeconds>,
@@ -62,7 +62,8 @@ struct UnknownKid {
 }
 
 impl UnknownKid {
-    /// Whether the table may be read for another one now. If not, the key does not exist as far as the last reading knows.
+    /// Whether the table may be read for another one now. If not, the key does not exist as far as the last reading
+    /// knows.
     ///
     /// # Errors
     /// The last reading failed a moment ago: whether the key exists is not known.

@@ -104,8 +104,8 @@ impl VerificationKey {
     }
 }
 
-/// Whether a JWK may be used to verify signatures. `use` and `key_ops` may be left out; where they are there they must say so,
-/// and be consistent with each other (RFC 7517 §4.2, §4.3).
+/// Whether a JWK may be used to verify signatures. `use` and `key_ops` may be left out; where they are there they must
+/// say so, and be consistent with each other (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(key: &CommonParameters) -> bool {
     let has_use = key.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
     let has_operation = key.key_operations.as_ref().is_none_or(|operations| {
@@ -136,8 +136,8 @@ impl KeyRing {
         Self::with_secrets(records, &HashMap::new())
     }
 
-    /// Makes a ring with secrets in it, by `kid`. A key that cannot be used is left out and logged: it must not take the
-    /// others with it.
+    /// Makes a ring with secrets in it, by `kid`. A key that cannot be used is left out and logged: it must not take
+    /// the others with it.
     #[must_use]
     pub fn with_secrets(records: &[KeyRecord], secrets: &HashMap<String, SecretSlice<u8>>) -> Self {
         let usable = records.iter().filter_map(|record| match VerificationKey::new(record, secrets.get(&record.kid)) {

@@ -1,8 +1,8 @@
 //! Argon2id, stored as PHC strings.
 //!
-//! The parameters are one constant. A hash made with others, or by another scheme (`stored.rs`), still verifies, because
-//! it carries its own; [`Hasher::needs_rehash`] tells it.
-//! A hash is computed for an unknown user too, with [`Hasher::absent_user`], so that time tells nobody which names exist.
+//! The parameters are one constant. A hash made with others, or by another scheme (`stored.rs`), still verifies,
+//! because it carries its own; [`Hasher::needs_rehash`] tells it. A hash is computed for an unknown user too, with
+//! [`Hasher::absent_user`], so that time tells nobody which names exist.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -62,7 +62,8 @@ impl From<argon2::password_hash::phc::Error> for HashError {
     }
 }
 
-/// Hashes passwords, keeping Argon2's memory between calls: whether each begins with 4,864 page faults is not left to the allocator.
+/// Hashes passwords, keeping Argon2's memory between calls: whether each begins with 4,864 page faults is not left to
+/// the allocator.
 #[derive(Default)]
 pub struct Hasher {
     memory: Mutex<Vec<Block>>,
@@ -106,8 +107,8 @@ impl Hasher {
         }
     }
 
-    /// Whether a hash is not exactly as [`Hasher::hash`] makes them: of another scheme or version, with other parameters, with a
-    /// salt or output of another length, or unreadable.
+    /// Whether a hash is not exactly as [`Hasher::hash`] makes them: of another scheme or version, with other
+    /// parameters, with a salt or output of another length, or unreadable.
     #[must_use]
     pub fn needs_rehash(&self, stored: &str) -> bool {
         let (Ok(StoredHash::Argon2(hash)), Ok(current)) = (StoredHash::parse(stored, Purpose::Login), current_params())
@@ -183,7 +184,8 @@ mod tests {
     use super::*;
     use aws_lc_rs::rand::SystemRandom;
 
-    /// Made by the C reference implementation: `printf %s "correct horse" | argon2 somesaltsomesalt -id -t 2 -k 19456 -p 1 -l 32 -e`.
+    /// Made by the C reference implementation: `printf %s "correct horse" | argon2 somesaltsomesalt -id -t 2 -k 19456
+    /// -p 1 -l 32 -e`.
     const REFERENCE: &str =
         "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$k9ohroejZy1PN5E1SbHNPug6vB8eQAahb5SOAp6iGF4";
 
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_hash_from_before_versions_were_written_is_of_the_first_one() {
-        // `hash_secret(b"correct horse", b"somesaltsomesalt", 1, 64, 1, 32, Type.I, version=16)` of Python's argon2-cffi.
+        // `hash_secret(b"correct horse", b"somesaltsomesalt", 1, 64, 1, 32, Type.I, version=16)` of Python's
+        // argon2-cffi.
         let named = "$argon2i$v=16$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$pYGiorOulP17VZFOBTEaBknB/fVXauA01z5djsAJMts";
         let hasher = Hasher::new();
         for stored in [named.to_owned(), named.replace("$v=16", "")] {
@@ -250,8 +253,8 @@ mod tests {
         }
     }
 
-    /// Each made by Python, from `correct horse battery staple`: the first three by its package `bcrypt`, the others by the
-    /// function of `hashlib` that stands beside them, with the salt `sixteen bytes!!!`.
+    /// Each made by Python, from `correct horse battery staple`: the first three by its package `bcrypt`, the others by
+    /// the function of `hashlib` that stands beside them, with the salt `sixteen bytes!!!`.
     const FOREIGN: [(&str, &str); 7] = [
         ("bcrypt 2a, Python's bcrypt", "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q"),
         ("bcrypt 2b, Python's bcrypt", "$2b$05$17.ocqo8qtToE1km1jawSe5rbJ1guLHjzIEp0VWTgGCiALxvmm.N2"),

@@ -14,7 +14,8 @@
 //! | PBKDF2-SHA-512, 1,000,000 | 0.6 | OWASP: 210,000, 0.11 s |
 //! | Argon2, 256 MiB × 3 | 0.7 | libsodium's `MODERATE`: 256 MiB × 3, 0.7 s; PHP: 64 MiB × 4, 0.2 s |
 //!
-//! The work of bcrypt doubles from one cost to the next: 14 takes 1.2 s. Whatever it is, a hash is replaced at the first login.
+//! The work of bcrypt doubles from one cost to the next: 14 takes 1.2 s. Whatever it is, a hash is replaced at the
+//! first login.
 
 use super::hash::HashError;
 

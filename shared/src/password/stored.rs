@@ -1,6 +1,7 @@
 //! Stored hashes: which are accepted, and how they are read.
 //!
-//! Argon2 is what is made here. The others come from elsewhere, by `latchkey user import`, and are replaced at the first login:
+//! Argon2 is what is made here. The others come from elsewhere, by `latchkey user import`, and are replaced at the
+//! first login:
 //! - bcrypt in its own format, `$2a$`, `$2b$`, `$2y$`. As everywhere, it sees the first 72 bytes of a password;
 //! - scrypt, `$scrypt$ln=14,r=8,p=1$<salt>$<hash>`, and PBKDF2, `$pbkdf2-sha256$i=600000,l=32$<salt>$<hash>` or
 //!   `$pbkdf2-sha512$…`, as PHC strings.

@@ -166,9 +166,9 @@ fn is_callers(session: &Session, caller: &Identity, now: EpochSeconds) -> bool {
     session.sub == caller.sub && session.epoch == caller.epoch && session.is_live_at(now)
 }
 
-/// When a revocation of all tokens that were issued up to `now` can be forgotten. The clock of the function that issued them
-/// may be ahead, and the configured lifetime may have been longer then; and the clock of DynamoDB, which deletes, may be ahead
-/// of the clock of the function that verifies.
+/// When a revocation of all tokens that were issued up to `now` can be forgotten. The clock of the function that issued
+/// them may be ahead, and the configured lifetime may have been longer then; and the clock of DynamoDB, which deletes,
+/// may be ahead of the clock of the function that verifies.
 #[must_use]
 pub fn revocation_expires_at(now: EpochSeconds) -> EpochSeconds {
     now.saturating_add(LEEWAY_SECONDS + MAX_ACCESS_TOKEN_LIFETIME_SECONDS + LEEWAY_SECONDS)

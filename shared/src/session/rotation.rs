@@ -1,14 +1,14 @@
 //! Refreshing: a refresh token for the next one and an access token (RFC 6749 §6, RFC 9700 §4.14.2).
 //!
-//! The MAC is checked before anything is read. One conditional write makes the next generation the current one. It fails for
-//! a token whose generation is no longer current, and then:
-//! - Within the grace window the token before the current one still counts, and brings the *same* successor. A client whose
-//!   answer was lost, or that has a second tab, is not logged out, and no second line of tokens begins.
+//! The MAC is checked before anything is read. One conditional write makes the next generation the current one. It
+//! fails for a token whose generation is no longer current, and then:
+//! - Within the grace window the token before the current one still counts, and brings the *same* successor. A client
+//!   whose answer was lost, or that has a second tab, is not logged out, and no second line of tokens begins.
 //! - Anything older is reuse: two hold the session, and one of them is a thief. The session ends, its access tokens are
 //!   denied, and an audit event says so.
 //!
-//! Then the user is read: a user who was disabled, or whose sessions were all ended, gets nothing, and changed roles take
-//! effect.
+//! Then the user is read: a user who was disabled, or whose sessions were all ended, gets nothing, and changed roles
+//! take effect.
 
 use crate::account::Accounts;
 use crate::clock::EpochSeconds;
@@ -146,8 +146,8 @@ pub async fn refresh(with: Refresh<'_>, presented: &str, now: EpochSeconds) -> R
     Ok(issuance.tokens(&user, &session, now)?)
 }
 
-/// What a refresh token says, if it is one of ours, whatever became of its session. Nothing of it is read from a table but
-/// the keys, when they are due.
+/// What a refresh token says, if it is one of ours, whatever became of its session. Nothing of it is read from a table
+/// but the keys, when they are due.
 ///
 /// # Errors
 /// The keys are not known.
@@ -184,8 +184,8 @@ pub enum Verdict {
     Reused,
 }
 
-/// Judges a token of a generation that is not the current one, or whose session has expired. A generation later than the
-/// current one can only be there if the table was set back; that session is not to be trusted either.
+/// Judges a token of a generation that is not the current one, or whose session has expired. A generation later than
+/// the current one can only be there if the table was set back; that session is not to be trusted either.
 #[must_use]
 pub fn judge(session: &Session, presented: u64, now: EpochSeconds, grace_seconds: EpochSeconds) -> Verdict {
     if !session.is_live_at(now) {

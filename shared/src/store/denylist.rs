@@ -1,17 +1,17 @@
 //! The denylist: which access tokens are revoked although they have not expired.
 //!
-//! Partition key `sub`; sort key `revocation`, `<expires_at, 10 digits>#<kind>#<value>`. `expires_at` is the latest moment a
-//! token it covers can still verify, so one Query from now on returns what still matters, almost always nothing, for one
-//! read unit, and never reads items that DynamoDB has not deleted yet.
+//! Partition key `sub`; sort key `revocation`, `<expires_at, 10 digits>#<kind>#<value>`. `expires_at` is the latest
+//! moment a token it covers can still verify, so one Query from now on returns what still matters, almost always
+//! nothing, for one read unit, and never reads items that DynamoDB has not deleted yet.
 //!
-//! **The order.** What a request may read of one user is bounded, so the newest items are read first, and they must be enough.
-//! Whoever writes an item has read what is there, and places the new one: an epoch item after everything, every other item not
-//! before the latest epoch item (at the same time, `epoch` sorts before `jti` and `sid`). So what comes before an epoch item in
-//! this order is about tokens of earlier epochs, which the epoch item revokes by itself. That holds whatever the clocks of the
-//! writers say.
+//! **The order.** What a request may read of one user is bounded, so the newest items are read first, and they must be
+//! enough. Whoever writes an item has read what is there, and places the new one: an epoch item after everything, every
+//! other item not before the latest epoch item (at the same time, `epoch` sorts before `jti` and `sid`). So what comes
+//! before an epoch item in this order is about tokens of earlier epochs, which the epoch item revokes by itself. That
+//! holds whatever the clocks of the writers say.
 //!
-//! **The bound.** With more than [`MAX_SINGLE`] revocations since the latest epoch item the next one raises the user's epoch
-//! ([`crate::account`]). A user for whom more are found than are read, and no epoch item among them, is refused.
+//! **The bound.** With more than [`MAX_SINGLE`] revocations since the latest epoch item the next one raises the user's
+//! epoch ([`crate::account`]). A user for whom more are found than are read, and no epoch item among them, is refused.
 
 use std::collections::HashMap;
 
@@ -30,8 +30,8 @@ pub const MAX_SINGLE: usize = 64;
 const READ_UNITS: usize = 3;
 /// What a strongly consistent read unit reads, in bytes.
 const READ_UNIT_BYTES: usize = 4096;
-/// What DynamoDB counts for an item, in bytes, beside the value of `sub`: the names of the three attributes, the sort key with
-/// an identifier of 22 characters, and a number of ten digits.
+/// What DynamoDB counts for an item, in bytes, beside the value of `sub`: the names of the three attributes, the sort
+/// key with an identifier of 22 characters, and a number of ten digits.
 const ITEM_BYTES_BESIDE_SUB: usize = "subrevocationexpires_at".len() + "1800000000#jti#".len() + 22 + 6;
 
 /// What is denied, among the tokens of one user.
@@ -54,8 +54,8 @@ impl Revocation {
         }
     }
 
-    /// Until when it is kept, and what it revokes. `None` for what this version does not know. The caller must take that as an
-    /// error: it denies something.
+    /// Until when it is kept, and what it revokes. `None` for what this version does not know. The caller must take
+    /// that as an error: it denies something.
     fn from_sort_key(sort_key: &str) -> Option<(EpochSeconds, Self)> {
         let (expires_at, what) = sort_key.split_once('#')?;
         let what = match what.split_once('#')? {
@@ -100,7 +100,8 @@ impl Revocations {
         self.found.iter().find(|(_, what)| matches!(what, Revocation::Epoch(_))).map(|(expires_at, _)| *expires_at)
     }
 
-    /// Until when an item is kept that is to be kept until `expires_at` at least: as long as its place in the order needs.
+    /// Until when an item is kept that is to be kept until `expires_at` at least: as long as its place in the order
+    /// needs.
     fn place(&self, what: &Revocation, expires_at: EpochSeconds) -> EpochSeconds {
         let not_before = match what {
             Revocation::Epoch(_) => self.found.first().map(|(latest, _)| latest.saturating_add(1)),

@@ -1,11 +1,11 @@
 //! LoginAttempts: `counter` (key), and per lane of it `reserved`, `failures`, `attempted_at` and `succeeded_at`.
 //!
-//! A counter says how often something was tried since it last succeeded. Its lanes are counted apart: attempts of strangers
-//! must not close the way that is known to be the owner's. What the limits are is said in [`crate::throttle`]; here they
-//! become one conditional write, so that of many attempts at once no more pass than may.
+//! A counter says how often something was tried since it last succeeded. Its lanes are counted apart: attempts of
+//! strangers must not close the way that is known to be the owner's. What the limits are is said in
+//! [`crate::throttle`]; here they become one conditional write, so that of many attempts at once no more pass than may.
 //!
-//! An attempt is reserved before it is made and marked as failed afterwards. Reservations are what is bounded; failures are
-//! what waits grow with, so that logins that succeed side by side do not wait for each other.
+//! An attempt is reserved before it is made and marked as failed afterwards. Reservations are what is bounded; failures
+//! are what waits grow with, so that logins that succeed side by side do not wait for each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -71,8 +71,8 @@ impl Counter {
 pub struct Limits {
     /// Most attempts that can be reserved without a success.
     pub max_reserved: u64,
-    /// From so many failures on, so many seconds must have passed since the last attempt; ascending. The last step holds for
-    /// every higher number too.
+    /// From so many failures on, so many seconds must have passed since the last attempt; ascending. The last step
+    /// holds for every higher number too.
     pub waits: Vec<(u64, EpochSeconds)>,
     /// The lane must have seen a success later than this.
     pub succeeded_after: Option<EpochSeconds>,
@@ -110,8 +110,8 @@ impl LoginAttemptsTable {
         Self { client, name }
     }
 
-    /// Reserves one attempt in a lane, if it is open. A counter made by it lapses at `lapses_at`; without one it stays until
-    /// a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
+    /// Reserves one attempt in a lane, if it is open. A counter made by it lapses at `lapses_at`; without one it stays
+    /// until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.

@@ -1,7 +1,7 @@
 //! DynamoDB: one file a table, concrete types over the SDK's client.
 //!
-//! Every call has a limit of time well under the function's own, so that a store that hangs becomes an answer. What cannot
-//! be read is an error, never an empty result: callers deny on errors.
+//! Every call has a limit of time well under the function's own, so that a store that hangs becomes an answer. What
+//! cannot be read is an error, never an empty result: callers deny on errors.
 
 pub mod client;
 pub mod denylist;

@@ -1,8 +1,8 @@
 //! Trying again where others write to the same item at the same moment.
 //!
-//! DynamoDB refuses a write while a transaction on its item is under way, and a conditional write whose condition somebody else
-//! broke meanwhile. Trying again at once meets the same others again. So each attempt waits for longer than the one before, by a
-//! random part, and none begins later than a call may take.
+//! DynamoDB refuses a write while a transaction on its item is under way, and a conditional write whose condition
+//! somebody else broke meanwhile. Trying again at once meets the same others again. So each attempt waits for longer
+//! than the one before, by a random part, and none begins later than a call may take.
 
 use std::time::Duration;
 

@@ -48,8 +48,8 @@ pub struct Session {
     pub created_at: EpochSeconds,
     /// When it was last used to get tokens.
     pub refreshed_at: EpochSeconds,
-    /// When it ends for not being used: the attribute of DynamoDB's time to live. Code compares it too, because DynamoDB
-    /// deletes late.
+    /// When it ends for not being used: the attribute of DynamoDB's time to live. Code compares it too, because
+    /// DynamoDB deletes late.
     pub expires_at: EpochSeconds,
     /// From which address the login came, as API Gateway saw it.
     pub source_address: Option<String>,
@@ -94,8 +94,8 @@ impl SessionsTable {
         Self { client, name }
     }
 
-    /// Writes a new session. No two sessions have one id: where one is there already, the SDK has repeated this write because its
-    /// answer was lost or late, and what became of the session since then must stay.
+    /// Writes a new session. No two sessions have one id: where one is there already, the SDK has repeated this write
+    /// because its answer was lost or late, and what became of the session since then must stay.
     ///
     /// # Errors
     /// The table did not answer.
@@ -143,11 +143,11 @@ impl SessionsTable {
         answer.item.as_ref().map(|attributes| session(&Item { table: TABLE, attributes })).transpose()
     }
 
-    /// Makes the next generation the current one, if `presented` still is it and the session has not expired: one conditional
-    /// write, so that of many at once one succeeds.
+    /// Makes the next generation the current one, if `presented` still is it and the session has not expired: one
+    /// conditional write, so that of many at once one succeeds.
     ///
-    /// The SDK sends a write again when its answer is lost. That write then finds the condition broken by itself, so each
-    /// rotation leaves the id of the call that made it in the item, and a call that finds its own has succeeded.
+    /// The SDK sends a write again when its answer is lost. That write then finds the condition broken by itself, so
+    /// each rotation leaves the id of the call that made it in the item, and a call that finds its own has succeeded.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
@@ -216,9 +216,9 @@ impl SessionsTable {
         }
     }
 
-    /// The newest sessions of a user, at most [`MAX_LISTED`] of them, newest first, those included that have expired or are
-    /// of an earlier epoch. The index behind it lags by moments; the sessions it names are read consistently, so one that
-    /// has ended is not among them.
+    /// The newest sessions of a user, at most [`MAX_LISTED`] of them, newest first, those included that have expired or
+    /// are of an earlier epoch. The index behind it lags by moments; the sessions it names are read consistently, so
+    /// one that has ended is not among them.
     ///
     /// # Errors
     /// The table did not give a whole answer, or an item is malformed.
@@ -268,8 +268,8 @@ impl SessionsTable {
         Ok(sessions)
     }
 
-    /// Opens the connection, with a call that the policy of functions that end sessions allows: it would delete a session
-    /// that no session is called.
+    /// Opens the connection, with a call that the policy of functions that end sessions allows: it would delete a
+    /// session that no session is called.
     ///
     /// # Errors
     /// The table did not answer.
@@ -293,8 +293,8 @@ impl SessionsTable {
         }
     }
 
-    /// Ends a session and denies its access tokens until `expires_at` at least, both or neither. `found` is what was read of the
-    /// denylist. Ending a session that has ended is no error.
+    /// Ends a session and denies its access tokens until `expires_at` at least, both or neither. `found` is what was
+    /// read of the denylist. Ending a session that has ended is no error.
     ///
     /// # Errors
     /// The tables did not answer. Then nothing is known to have happened, and the caller must not say that it has.

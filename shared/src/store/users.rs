@@ -147,8 +147,8 @@ impl UsersTable {
         self.read(self.get(username), user).await
     }
 
-    /// The same without the hash. The attributes are named, because the policy of functions that prove no password allows these
-    /// and no others.
+    /// The same without the hash. The attributes are named, because the policy of functions that prove no password
+    /// allows these and no others.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
@@ -215,9 +215,10 @@ impl UsersTable {
         }
     }
 
-    /// Ends everything the user has: raises the epoch and denies what is older, both or neither, and with it makes `change`
-    /// and adds `session`, which must be of the new epoch. `found` is what was read of the denylist after the user was. `false`
-    /// where the user was changed since it was read, or is being changed at this moment; then nothing was done.
+    /// Ends everything the user has: raises the epoch and denies what is older, both or neither, and with it makes
+    /// `change` and adds `session`, which must be of the new epoch. `found` is what was read of the denylist after the
+    /// user was. `false` where the user was changed since it was read, or is being changed at this moment; then nothing
+    /// was done.
     ///
     /// # Errors
     /// The tables did not answer. Then it is not known whether it was done.
@@ -303,8 +304,8 @@ impl UsersTable {
         applied("setting a user's roles", update).await
     }
 
-    /// Replaces the hash of an unchanged password by a better one. `false` where the password was changed since the user was
-    /// read; then nothing was done.
+    /// Replaces the hash of an unchanged password by a better one. `false` where the password was changed since the
+    /// user was read; then nothing was done.
     ///
     /// # Errors
     /// The table did not answer.

@@ -9,8 +9,8 @@ use crate::clock::EpochSeconds;
 use crate::keys::signing::TokenSigner;
 use crate::random::{self, Random, RandomError};
 
-/// By how many seconds `nbf` is earlier than `iat`. Verifiers elsewhere have clocks that are behind, and many allow no leeway
-/// (RFC 7519 §4.1.5 leaves it to them).
+/// By how many seconds `nbf` is earlier than `iat`. Verifiers elsewhere have clocks that are behind, and many allow no
+/// leeway (RFC 7519 §4.1.5 leaves it to them).
 pub const NBF_BACKDATE_SECONDS: EpochSeconds = 5;
 
 /// A token could not be made.

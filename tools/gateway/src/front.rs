@@ -1,10 +1,11 @@
 //! The Lambda Invoke API for people: for `cargo lambda invoke`, for curl.
 //!
-//! A web page can send a POST to any port of the machine that its visitor sits at, without asking (Fetch, CORS-safelisted
-//! requests), and `cargo lambda watch` takes it for an invocation: of any function, with any event, with whatever caller the
-//! page writes into it. So the Invoke API proper listens where no page finds it, and this stands at the well-known port. It
-//! passes on what no browser sends, and refuses the rest: a request with `Origin` or `Sec-Fetch-Site`, which browsers add and
-//! no page can take away, and one by a name that is not this machine's, behind which a page may have put this address.
+//! A web page can send a POST to any port of the machine that its visitor sits at, without asking (Fetch,
+//! CORS-safelisted requests), and `cargo lambda watch` takes it for an invocation: of any function, with any event,
+//! with whatever caller the page writes into it. So the Invoke API proper listens where no page finds it, and this
+//! stands at the well-known port. It passes on what no browser sends, and refuses the rest: a request with `Origin` or
+//! `Sec-Fetch-Site`, which browsers add and no page can take away, and one by a name that is not this machine's, behind
+//! which a page may have put this address.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -210,8 +210,8 @@ impl Gateway {
     }
 }
 
-/// Whether a body in base64 is decoded: by an HTTP API always, by a REST API for a client whose first choice is one of the
-/// API's binary media types.
+/// Whether a body in base64 is decoded: by an HTTP API always, by a REST API for a client whose first choice is one of
+/// the API's binary media types.
 fn decodes(routed: &Routed<'_>) -> bool {
     match routed.api.kind {
         ApiKind::Http => true,

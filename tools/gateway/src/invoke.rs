@@ -1,8 +1,8 @@
 //! The Lambda Invoke API, as `cargo lambda watch` serves it.
 //!
-//! A function has a limit of invocations under way, as a function in Lambda has its concurrency. `cargo lambda watch` does not
-//! know one: with more than about 104 under way it never answers again. For a burst Lambda starts execution environments; here
-//! there is none to start, so a burst waits a moment for places. What finds none is throttled.
+//! A function has a limit of invocations under way, as a function in Lambda has its concurrency. `cargo lambda watch`
+//! does not know one: with more than about 104 under way it never answers again. For a burst Lambda starts execution
+//! environments; here there is none to start, so a burst waits a moment for places. What finds none is throttled.
 
 use std::{
     error::Error,
@@ -29,8 +29,8 @@ const ANSWER_LIMIT: usize = 6 * 1024 * 1024;
 /// process starts with the first request.
 const START_ALLOWANCE: Duration = Duration::from_secs(10);
 
-/// How long an invocation is waited for that nobody waits for any more, beyond its limit: it is under way until it ends, and
-/// one that never ends must not keep its place for ever.
+/// How long an invocation is waited for that nobody waits for any more, beyond its limit: it is under way until it
+/// ends, and one that never ends must not keep its place for ever.
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// How long an invocation waits for a place.
@@ -50,7 +50,8 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The function that runs `binary`, invoked at `base`, the address of the Invoke API, at most `concurrency` times at once.
+    /// The function that runs `binary`, invoked at `base`, the address of the Invoke API, at most `concurrency` times
+    /// at once.
     pub(crate) fn new(base: &str, binary: String, timeout: Duration, concurrency: usize) -> Result<Self, InvalidUri> {
         let uri = format!("{}/2015-03-31/functions/{binary}/invocations", base.trim_end_matches('/')).parse()?;
         let places = Arc::new(Semaphore::new(concurrency));
@@ -113,8 +114,8 @@ impl Invoker {
         let limit = function.limit(ceiling);
         let place = tokio::time::timeout(PATIENCE, Arc::clone(&function.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(InvokeError::Throttled(function.concurrency)) };
-        // It goes on, and keeps its place, when nobody waits for it any more: neither a client that goes away nor the end of
-        // its time ends an invocation at `cargo lambda watch`.
+        // It goes on, and keeps its place, when nobody waits for it any more: neither a client that goes away nor the
+        // end of its time ends an invocation at `cargo lambda watch`.
         let call = Self::call(self.client.clone(), function.uri.clone(), event.to_string());
         let call = tokio::spawn(async move {
             let answer = tokio::time::timeout(limit + GIVEN_UP_AFTER, call).await;

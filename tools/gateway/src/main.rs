@@ -59,11 +59,12 @@ struct Arguments {
     /// Where the Lambda Invoke API answers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     invoke_url: String,
-    /// How many invocations of a function may be under way; the next one is throttled, as in Lambda. `cargo lambda watch` never
-    /// answers again with more than about 104.
+    /// How many invocations of a function may be under way; the next one is throttled, as in Lambda. `cargo lambda
+    /// watch` never answers again with more than about 104.
     #[arg(long, value_name = "NUMBER", default_value_t = 90, value_parser = concurrency)]
     concurrency: usize,
-    /// Pass invocations of functions on from this port too, for `cargo lambda invoke` and curl, and refuse those of web pages.
+    /// Pass invocations of functions on from this port too, for `cargo lambda invoke` and curl, and refuse those of web
+    /// pages.
     #[arg(long, value_name = "PORT")]
     invoke_port: Option<u16>,
     /// The address to listen at.

@@ -1,8 +1,8 @@
 //! The verifier: which access tokens count (RFC 8725, RFC 9068 §4).
 //!
 //! It is stricter than any JWT library, on purpose. `jsonwebtoken` checks the signature and nothing else, because as
-//! released it accepts an unknown `crit`, any `typ`, an `exp` that is a float or equal to now, an `iss` array and an empty
-//! HMAC secret. Everything is read into closed types; whatever they do not name makes a token invalid.
+//! released it accepts an unknown `crit`, any `typ`, an `exp` that is a float or equal to now, an `iss` array and an
+//! empty HMAC secret. Everything is read into closed types; whatever they do not name makes a token invalid.
 //!
 //! The order is that of cost: what needs no cryptography comes first, and nothing here reads a store. Revocation comes
 //! after it, in [`crate::authorization`].
@@ -25,8 +25,8 @@ pub use refusal::{Check, Refusal};
 /// Longest token, in bytes. It is cut off before anything is parsed.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// By how much the clocks of two of Latchkey's functions may differ, in seconds. It is allowed for where a token claims to
-/// begin (`iat`, `nbf`), never where it ends.
+/// By how much the clocks of two of Latchkey's functions may differ, in seconds. It is allowed for where a token claims
+/// to begin (`iat`, `nbf`), never where it ends.
 pub const LEEWAY_SECONDS: EpochSeconds = 10;
 
 /// Length of a `kid`: an RFC 7638 thumbprint with SHA-256, in base64url.
@@ -86,8 +86,8 @@ pub struct Expected<'a> {
 pub enum ExpectedIssuer<'a> {
     /// This one, compared byte for byte: for everything that a token opens.
     Exactly(&'a str),
-    /// Whichever this deployment has issued the token with. It has as many as it has host names, and the signature says that
-    /// it is one of them. For questions about a token, which nothing is opened by.
+    /// Whichever this deployment has issued the token with. It has as many as it has host names, and the signature says
+    /// that it is one of them. For questions about a token, which nothing is opened by.
     OfThisDeployment,
 }
 
@@ -106,8 +106,8 @@ pub fn verify(
     Ok(claims)
 }
 
-/// The claims of a token that a key of `ring` has signed, whatever their values are. It is enough to revoke the token (RFC 7009
-/// §2.1), and for nothing else.
+/// The claims of a token that a key of `ring` has signed, whatever their values are. It is enough to revoke the token
+/// (RFC 7009 §2.1), and for nothing else.
 ///
 /// # Errors
 /// The first rule that the token breaks, as of [`verify`].
@@ -182,8 +182,8 @@ fn check_claims(claims: &AccessTokenClaims, expected: Expected<'_>, now: EpochSe
     }
 }
 
-/// Reads base64url (no padding, no stray bits) of one JSON object in UTF-8, nothing before or after it. Serde would take a
-/// JSON array for a struct, member by position; the first byte rules it out.
+/// Reads base64url (no padding, no stray bits) of one JSON object in UTF-8, nothing before or after it. Serde would
+/// take a JSON array for a struct, member by position; the first byte rules it out.
 fn closed_object<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
     let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
     if json.first() != Some(&b'{') || json.last() != Some(&b'}') {

@@ -631,8 +631,8 @@ fn attack_another_spelling_of_a_signature() {
     ] {
         assert_eq!(refusal_of_token(&changed), Some(Refusal::ForbiddenCharacter), "{changed}");
     }
-    // (r, n - s) fits wherever (r, s) does. It gives the same claims, so that what revokes the one revokes the other: the
-    // denylist holds `jti`, `sid` and epoch, never a token's bytes.
+    // (r, n - s) fits wherever (r, s) does. It gives the same claims, so that what revokes the one revokes the other:
+    // the denylist holds `jti`, `sid` and epoch, never a token's bytes.
     let malleated = [&bytes[..32], &difference(&URL_SAFE_NO_PAD.decode(ORDER).unwrap(), &bytes[32..])].concat();
     let other = format!("{message}.{}", encode(malleated));
     assert_ne!(other, token);
