@@ -5,6 +5,7 @@ mod proxy;
 mod tables;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -222,15 +223,33 @@ async fn forty_right_logins_of_one_user_at_once_all_succeed() {
     }
 }
 
-#[tokio::test]
-async fn an_attempt_waits_two_seconds_at_the_most_for_those_under_way() {
-    let world = World::create("throttle-patience").await;
-    world.add_user("alice").await;
+/// Twenty-five attempts at alice's account that are under way: no more may be.
+async fn fill_with_attempts_under_way(world: &World) {
     let lane = Lane { counter: "account#alice".to_owned(), name: "strangers".to_owned() };
     let limits = Limits { max_reserved: 25, waits: Vec::new(), succeeded_after: None };
     for _ in 0..25 {
         world.tables.login_attempts().reserve(&lane, &limits, Reserve::AsUnderWay, NOW, None).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_attempt_that_only_attempts_under_way_hold_up_is_made_when_one_of_them_succeeds() {
+    let world = World::create("throttle-held-up").await;
+    world.add_user("alice").await;
+    fill_with_attempts_under_way(&world).await;
+    let success = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.tables.login_attempts().succeed("account#alice", &BTreeMap::new()).await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(attempt(&world, "alice", PASSWORD, HOME, NOW), success);
+    assert_eq!(outcome, Outcome::SignedIn);
+}
+
+#[tokio::test]
+async fn an_attempt_waits_two_seconds_at_the_most_for_those_under_way() {
+    let world = World::create("throttle-patience").await;
+    world.add_user("alice").await;
+    fill_with_attempts_under_way(&world).await;
     let started = Instant::now();
     assert_eq!(attempt(&world, "alice", PASSWORD, HOME, NOW + 20).await, Outcome::Throttled(1));
     let waited = started.elapsed();
