@@ -57,7 +57,7 @@ os.environ.update(
     LAMBDA_ACCOUNT_CONCURRENCY=str(ACCOUNT_CONCURRENCY),
     LAMBDA_EXECUTOR="local",
     # Where the emulator plays CloudFormation's part.
-    LATCHKEY_LOCAL_RESPONSE_HOST="127.0.0.1",
+    LATCHKEY_LOCAL_RESPONSE_HOST="localhost",
     LOG_LEVEL="WARNING",
     MINISTACK_REGION="eu-west-1",
     S3_DATA_DIR=str(DIRECTORY / "s3"),
