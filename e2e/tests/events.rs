@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use e2e::local::{invoke, log_lines, sample_event, variable};
-use e2e::{ALICE, Client};
+use e2e::{ADMIN, ALICE, Client, unverified};
 use serde_json::{Value, json};
 
 /// Status and JSON body of an answer in payload format 2.0.
@@ -253,4 +253,26 @@ fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() 
         }
     }
     assert_eq!(answer("protected", &sample_event("protected-with-context")).0, 200, "it goes on");
+}
+
+#[test]
+fn a_token_of_another_host_name_of_the_deployment_is_revoked_and_introspected_too() {
+    let client = Client::from_env();
+    let at_another_name =
+        |event: &str| event.replace(r#""domainName": "localhost""#, r#""domainName": "another.example""#);
+    let (_, login) = invoke("login", &at_another_name(&sample_event("login-ok")));
+    let body: Value = serde_json::from_str(login["body"].as_str().unwrap()).unwrap();
+    let token = body["access_token"].as_str().unwrap();
+    assert_eq!(unverified(token).1["iss"], "https://another.example");
+    let admin = client.access_token(ADMIN);
+    let state = || client.post_form("/introspect", Some(&admin), &[("token", token)]).json();
+    let passes = || {
+        let event = at_another_name(&sample_event("authorizer-good").replace("ACCESS_TOKEN", token));
+        invoke("authorizer", &event).1["isAuthorized"].clone()
+    };
+    assert_eq!((&state()["active"], &state()["iss"]), (&json!(true), &json!("https://another.example")));
+    assert_eq!(passes(), true);
+    assert_eq!(client.post_form("/revoke", None, &[("token", token)]).status, 200);
+    assert_eq!(passes(), false);
+    assert_eq!(state(), json!({ "active": false }));
 }

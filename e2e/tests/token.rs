@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use e2e::local::{add_user, invoke_at, latchkey, log_lines, sample_event, variable};
+use e2e::local::{add_user, latchkey, log_lines};
 use e2e::{ADMIN, ALICE, Answer, Client, Tokens, unverified};
 use serde_json::{Value, json};
 
@@ -263,29 +263,6 @@ fn a_token_that_is_sent_with_a_line_break_is_revoked_too() {
     assert_eq!(client.get("/me", &one.access).status_and_json(), forbidden());
     assert_eq!(client.post_form("/revoke", None, &[("token", &format!(" {}\r\n", other.refresh))]).status, 200);
     assert_eq!(client.refresh(&other.refresh).status_and_json(), invalid_grant());
-}
-
-#[test]
-fn a_token_of_another_host_name_of_the_deployment_is_revoked_and_introspected_too() {
-    let client = Client::from_env();
-    let url = variable("LATCHKEY_INVOKE_URL");
-    let at_another_name =
-        |event: &str| event.replace(r#""domainName": "localhost""#, r#""domainName": "another.example""#);
-    let (_, login) = invoke_at(&url, "login", &at_another_name(&sample_event("login-ok")));
-    let body: Value = serde_json::from_str(login["body"].as_str().unwrap()).unwrap();
-    let token = body["access_token"].as_str().unwrap();
-    assert_eq!(unverified(token).1["iss"], "https://another.example");
-    let admin = client.access_token(ADMIN);
-    let state = || client.post_form("/introspect", Some(&admin), &[("token", token)]).json();
-    let passes = || {
-        let event = at_another_name(&sample_event("authorizer-good").replace("ACCESS_TOKEN", token));
-        invoke_at(&url, "authorizer", &event).1["isAuthorized"].clone()
-    };
-    assert_eq!((&state()["active"], &state()["iss"]), (&json!(true), &json!("https://another.example")));
-    assert_eq!(passes(), true);
-    assert_eq!(client.post_form("/revoke", None, &[("token", token)]).status, 200);
-    assert_eq!(passes(), false);
-    assert_eq!(state(), json!({ "active": false }));
 }
 
 #[test]
