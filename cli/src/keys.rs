@@ -280,13 +280,17 @@ fn ready_at(records: &[KeyRecord], kid: &str, now: EpochSeconds) -> Ready {
     const KNOWN_AFTER_SECONDS: EpochSeconds = READ_BY_ALL_SECONDS + LEEWAY_SECONDS;
     let begun = |record: &&KeyRecord| record.activates_at <= now + KNOWN_AFTER_SECONDS && now < record.retires_at;
     let Some(own) = records.iter().find(|record| record.kid == kid).filter(begun) else { return Ready::At(now) };
-    if !records.iter().any(|record| record.kid != kid && record.is_active_at(now)) {
-        return if own.is_active_at(now) { Ready::Never } else { Ready::At(now) };
-    }
+    let ready_after = |record: &KeyRecord| now.max(record.activates_at + KNOWN_AFTER_SECONDS);
+    // Whoever has not read yet that the key is withdrawn must find another one that signs.
+    let others = records.iter().filter(|record| {
+        record.kid != kid && record.is_active_at(now) && record.retires_at >= ready_after(record) + KNOWN_AFTER_SECONDS
+    });
     let order = |record: &&KeyRecord| (record.activates_at, record.kid.clone());
-    match records.iter().filter(|record| record.is_active_at(now)).max_by_key(order) {
-        Some(signs) if order(&signs) > order(&own) => Ready::At(now.max(signs.activates_at + KNOWN_AFTER_SECONDS)),
-        _ => Ready::AfterARotation,
+    match others.max_by_key(order) {
+        None if own.is_active_at(now) => Ready::Never,
+        None => Ready::At(now),
+        Some(signs) if order(&signs) > order(&own) => Ready::At(ready_after(signs)),
+        Some(_) => Ready::AfterARotation,
     }
 }
 
@@ -393,6 +397,12 @@ mod tests {
         // Functions that have read it begin to sign with it before they read that it is gone.
         assert_eq!(ready_at(&[old.clone(), key("soon", 10_070, 50_000)], "soon", now), Ready::AfterARotation);
         assert_eq!(ready_at(&[key("soon", 10_070, 50_000)], "soon", now), Ready::At(now), "there is nothing else");
+        // A successor that stops to sign before all have read that the key is gone is none.
+        let short = |retires_at| [old.clone(), key("short", 9_990, retires_at)];
+        assert_eq!(ready_at(&short(10_129), "old", now), Ready::Never);
+        assert_eq!(ready_at(&short(10_130), "old", now), Ready::At(10_060));
+        let third = [old.clone(), key("short", 9_990, 10_129), key("older", 4_000, 50_000)];
+        assert_eq!(ready_at(&third, "old", now), Ready::AfterARotation);
         // Two of one second: the later id signs.
         let twins = [key("a", 9_000, 50_000), key("b", 9_000, 50_000)];
         assert_eq!(ready_at(&twins, "a", now), Ready::At(now));

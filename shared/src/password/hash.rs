@@ -357,6 +357,7 @@ mod tests {
             format!("$scrypt$v=1$ln=14,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=8,p=1${salt}"),
             format!("$scrypt$ln=10,r=0,p=1${salt}${hash}"),
+            format!("$scrypt$ln=1,r=1048580,p=0${salt}${hash}"),
             format!("$pbkdf2-sha256$i=0,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=4294967295,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=1000,l=64${salt}${hash}"),

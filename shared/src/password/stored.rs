@@ -101,6 +101,9 @@ fn scrypt(hash: &PasswordHash, purpose: Purpose) -> Result<StoredHash, HashError
     has_only(hash, &["ln", "r", "p"])?;
     let number = |name: &str| hash.params.get_decimal(name).ok_or(HashError::Unsupported);
     let (log_n, r, p) = (number("ln")?, number("r")?, number("p")?);
+    if r == 0 || p == 0 {
+        return Err(HashError::Unsupported);
+    }
     let log_n = u8::try_from(log_n).ok().filter(|log_n| (1..64).contains(log_n)).ok_or(HashError::Unsupported)?;
     let (n, r_wide, p_wide) = (1_u64 << log_n, u64::from(r), u64::from(p));
     let blocks = r_wide.saturating_mul(p_wide);
