@@ -101,7 +101,7 @@ pub(crate) enum KeysError {
     #[error("there is no key {0}; `latchkey keys list` shows all")]
     Unknown(String),
     #[error(
-        "{kid} is the only {purpose} key that signs: nobody could log in. `latchkey keys rotate --now` makes another one first"
+        "no {purpose} key but {kid} signs for the next minutes: nobody could log in. `latchkey keys rotate --now` makes another one first"
     )]
     OnlyKey { kid: String, purpose: KeyPurpose },
     #[error(
@@ -270,7 +270,7 @@ enum Ready {
     At(EpochSeconds),
     /// When a newer one signs.
     AfterARotation,
-    /// It is the only one that signs.
+    /// No other one signs for long enough.
     Never,
 }
 
