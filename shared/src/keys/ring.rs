@@ -230,6 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn a_public_key_of_another_kind_than_its_algorithm_is_defined_for_is_left_out() {
+        for algorithm in ["RS256", "EdDSA"] {
+            let other = KeyRecord { alg: algorithm.to_owned(), ..record(&json!({ "alg": algorithm })) };
+            assert!(matches!(VerificationKey::new(&other, None), Err(RingError::Mismatch)), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_published_as_long_as_it_verifies() {
+        let key = KeyRecord { retires_at: 1000, ..record(&json!({ "use": "sig" })) };
+        let ring = KeyRing::new(std::slice::from_ref(&key));
+        let last = 1000 + MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
+        let published = |now| ring.jwks(now).keys.into_iter().filter_map(|key| key.common.key_id).collect::<Vec<_>>();
+        assert_eq!(published(last - 1), [key.kid.clone()]);
+        assert!(published(last).is_empty());
+    }
+
+    #[test]
     fn a_secret_of_less_than_32_bytes_verifies_nothing_and_takes_no_other_with_it() {
         let record = |kid: &str| KeyRecord {
             kid: kid.to_owned(),
