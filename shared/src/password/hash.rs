@@ -357,7 +357,6 @@ mod tests {
             format!("$scrypt$v=1$ln=14,r=8,p=1${salt}${hash}"),
             format!("$scrypt$ln=14,r=8,p=1${salt}"),
             format!("$scrypt$ln=10,r=0,p=1${salt}${hash}"),
-            format!("$scrypt$ln=1,r=1048580,p=0${salt}${hash}"),
             format!("$pbkdf2-sha256$i=0,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=4294967295,l=32${salt}${hash}"),
             format!("$pbkdf2-sha256$i=1000,l=64${salt}${hash}"),
@@ -500,6 +499,22 @@ mod tests {
         ] {
             let error = Hasher::new().verify(&password("x"), &endless).unwrap_err();
             assert!(matches!(error, HashError::TooCostly { .. }), "{endless}: {error}");
+        }
+    }
+
+    /// 14 could be imported before.
+    #[test]
+    fn a_login_reads_bcrypt_of_a_cost_of_14_and_no_more() {
+        let of_cost = |cost: &str| StoredHash::parse(&FOREIGN[0].1.replace("$05$", cost), Purpose::Login);
+        assert!(matches!(of_cost("$14$"), Ok(StoredHash::Bcrypt(_))));
+        assert!(matches!(of_cost("$15$"), Err(HashError::TooCostly { value: 15, limit: 14, .. })));
+    }
+
+    #[test]
+    fn scrypt_without_blocks_is_no_hash_whatever_its_other_numbers() {
+        for parameters in ["ln=1,r=1048580,p=0", "ln=1,r=0,p=1048580", "ln=1,r=0,p=0"] {
+            let refused = Hasher::check_importable(&of_32(&format!("scrypt${parameters}")));
+            assert!(matches!(refused, Err(HashError::Unsupported)), "{parameters}: {refused:?}");
         }
     }
 
