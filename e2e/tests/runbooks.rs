@@ -149,6 +149,7 @@ fn a_stolen_key_is_replaced_whatever_keys_there_are() {
         ("waiting", "latchkey keys rotate"),
         ("another-algorithm", "latchkey keys rotate --algorithm RS256"),
         ("rotated", "latchkey keys rotate --now && latchkey keys rotate --now"),
+        ("stops-soon", "latchkey keys rotate --now --sign-for 30"),
         ("only-waiting", "latchkey keys rotate"),
     ];
     let runs: Vec<_> = rings
