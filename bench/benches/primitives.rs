@@ -1,15 +1,30 @@
-//! Signatures, tokens, hashes and key rings, each beside what it is made of: `cargo bench -p bench`.
+//! Signatures, tokens, hashes and key sets, each beside what it is made of: `cargo bench -p bench`.
 //!
 //! `verify` compares three: Latchkey's verifier with all its rules, `jsonwebtoken`'s own `decode` of the same claims,
 //! and the signature alone, by aws-lc-rs with a key that is parsed once. The tokens and keys are left for fast-jwt.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
-#![allow(missing_docs, reason = "criterion's macros make public items")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use auth::EpochSeconds;
+use auth::id::{KeyId, SessionId, UserId};
+use auth::keys::generation::generate;
+use auth::keys::signing::{RefreshTokenKey, TokenSigner};
+use auth::keys::verification::key_set;
+use auth::keys::wrapping::{EncryptionContext, KeyWrapper};
+use auth::password::Password;
+use auth::password::hash::{self, Hasher, PasswordCheck};
+use auth::roles::Role;
+use auth::session::{Origin, Session};
+use auth::signing_key::{KeyKind, KeyRecord};
+use auth::token::issuer::Issuer;
+use auth::token::refresh;
+use auth::user::{Profile, UserStatus};
+use auth::username::Username;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -20,21 +35,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{DecodingKey, Validation};
+use latchkey_verifier::{AccessTokenClaims, Expected, ExpectedIssuer, KeySet, SigningAlgorithm, verify};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde_json::{Value, json};
-use shared::clock;
-use shared::keys::algorithm::SigningAlgorithm;
-use shared::keys::generation::generate;
-use shared::keys::ring::KeyRing;
-use shared::keys::sealing::{EncryptionContext, Sealer};
-use shared::keys::signing::{RefreshTokenKey, TokenSigner};
-use shared::keys::{KeyKind, KeyRecord};
-use shared::password::Password;
-use shared::password::hash::{self, Hasher};
-use shared::token::claims::AccessTokenClaims;
-use shared::token::issuer::{Issuer, Subject};
-use shared::token::refresh;
-use shared::token::verifier::{Expected, ExpectedIssuer, verify};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "latchkey";
@@ -53,9 +56,18 @@ struct Case {
     token: String,
 }
 
-fn subject() -> Subject<'static> {
-    static ROLES: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| vec!["user".to_owned()]);
-    Subject { sub: "AAAAAAAAAAAAAAAAAAAAAA", username: "alice", roles: &ROLES, epoch: 0, sid: "BBBBBBBBBBBBBBBBBBBBBB" }
+/// A user, and a session of that user.
+fn subject() -> (Profile, Session) {
+    let user = Profile {
+        username: Username::from_stored("alice"),
+        user_id: UserId::new("AAAAAAAAAAAAAAAAAAAAAA"),
+        roles: vec![Role::from_stored("user")],
+        status: UserStatus::Enabled,
+        epoch: 0,
+    };
+    let sid = SessionId::new("BBBBBBBBBBBBBBBBBBBBBB");
+    let session = Session::begin(sid, &user, &Origin::default(), EpochSeconds::now());
+    (user, session)
 }
 
 fn issuer() -> Issuer {
@@ -63,29 +75,26 @@ fn issuer() -> Issuer {
 }
 
 fn case(algorithm: SigningAlgorithm) -> Case {
-    let sealer = Sealer::local(&SecretString::from(STANDARD.encode([7; 32]))).unwrap();
+    let wrapper = KeyWrapper::local(&SecretString::from(STANDARD.encode([7; 32]))).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let now = clock::now();
+    let now = EpochSeconds::now();
     let kind = KeyKind::AccessToken(algorithm);
     let (record, secret) = runtime.block_on(async {
-        let key = generate(kind, now, now + 86_400, &sealer).await.unwrap();
+        let key = generate(kind, now, now + 86_400, &wrapper).await.unwrap();
         let context = EncryptionContext { kid: &key.record.kid, purpose: kind.purpose() };
-        let secret = sealer.open(context, &key.sealed_private_key).await.unwrap();
+        let secret = wrapper.unwrap(context, &key.wrapped_private_key).await.unwrap();
         (key.record, secret)
     });
     let signer = TokenSigner::new(record.kid.clone(), algorithm, &secret);
-    let token = issuer().issue(&signer, ISSUER, subject(), now, &SystemRandom::new()).unwrap();
+    let (user, session) = subject();
+    let token = issuer().issue(&signer, ISSUER, &user, &session, now, &SystemRandom::new()).unwrap();
     Case { algorithm, record, secret, signer, token: token.expose_secret().to_owned() }
 }
 
 impl Case {
-    fn ring(&self) -> KeyRing {
-        let secrets = [(self.record.kid.clone(), self.secret.clone())].into();
-        if self.algorithm.has_public_key() {
-            KeyRing::new(std::slice::from_ref(&self.record))
-        } else {
-            KeyRing::with_secrets(std::slice::from_ref(&self.record), &secrets)
-        }
+    fn keys(&self) -> KeySet {
+        let secrets = HashMap::from([(self.record.kid.clone(), self.secret.clone())]);
+        key_set(std::slice::from_ref(&self.record), &secrets)
     }
 
     fn jwk(&self) -> Jwk {
@@ -127,7 +136,7 @@ fn verification(criterion: &mut Criterion) {
     let mut cases = Vec::new();
     for algorithm in ALGORITHMS {
         let case = case(algorithm);
-        let ring = case.ring();
+        let keys = case.keys();
         let expected = Expected { issuer: ExpectedIssuer::Exactly(ISSUER), audience: AUDIENCE };
         let key = case.decoding_key();
         let mut validation = Validation::new(algorithm.into());
@@ -136,11 +145,13 @@ fn verification(criterion: &mut Criterion) {
         let raw = case.raw();
         let (message, signature) = case.token.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-        assert!(verify(&case.token, &ring, expected, clock::now()).is_ok() && raw(message.as_bytes(), &signature));
+        assert!(
+            verify(&case.token, &keys, expected, EpochSeconds::now()).is_ok() && raw(message.as_bytes(), &signature)
+        );
 
         let mut group = criterion.benchmark_group(format!("verify {}", algorithm.name()));
         group.bench_function("latchkey", |bencher| {
-            bencher.iter(|| verify(black_box(&case.token), &ring, expected, clock::now()).unwrap());
+            bencher.iter(|| verify(black_box(&case.token), &keys, expected, EpochSeconds::now()).unwrap());
         });
         group.bench_function("jsonwebtoken", |bencher| {
             bencher.iter(|| {
@@ -152,7 +163,7 @@ fn verification(criterion: &mut Criterion) {
         });
         group.finish();
         cases.push(
-            json!({ "algorithm": algorithm.name(), "token": case.token, "now": clock::now(), "key": pem(&case) }),
+            json!({ "algorithm": algorithm.name(), "token": case.token, "now": EpochSeconds::now(), "key": pem(&case) }),
         );
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
@@ -169,20 +180,21 @@ fn pem(case: &Case) -> Value {
 }
 
 fn issuing(criterion: &mut Criterion) {
-    let (issuer, random, now) = (issuer(), SystemRandom::new(), clock::now());
+    let (issuer, random, now) = (issuer(), SystemRandom::new(), EpochSeconds::now());
+    let (user, session) = subject();
     let mut group = criterion.benchmark_group("issue");
     for algorithm in ALGORITHMS {
         let case = case(algorithm);
         group.bench_function(algorithm.name(), |bencher| {
-            bencher.iter(|| issuer.issue(&case.signer, ISSUER, subject(), now, &random).unwrap());
+            bencher.iter(|| issuer.issue(&case.signer, ISSUER, &user, &session, now, &random).unwrap());
         });
     }
     group.finish();
 
-    let key = RefreshTokenKey::new("refresh".to_owned(), &SecretSlice::from(vec![7; 32]));
-    let token = refresh::issue(&key, subject().sid, 3);
+    let key = RefreshTokenKey::new(KeyId::new("refresh"), &SecretSlice::from(vec![7; 32]));
+    let token = refresh::issue(&key, &session.sid, 3);
     let mut group = criterion.benchmark_group("refresh token");
-    group.bench_function("issue", |bencher| bencher.iter(|| refresh::issue(&key, black_box(subject().sid), 3)));
+    group.bench_function("issue", |bencher| bencher.iter(|| refresh::issue(&key, black_box(&session.sid), 3)));
     group.bench_function("verify", |bencher| {
         bencher.iter(|| {
             refresh::Unverified::parse(black_box(token.expose_secret())).and_then(|token| token.verify(&key)).unwrap()
@@ -200,9 +212,11 @@ fn hashing(criterion: &mut Criterion) {
     let mut memory = vec![Block::new(); argon2.params().block_count()];
     let mut group = criterion.benchmark_group("Argon2id");
     group.sample_size(30).measurement_time(Duration::from_secs(4));
-    group.bench_function("latchkey", |bencher| bencher.iter(|| assert!(hasher.verify(&password, &stored).unwrap())));
+    group.bench_function("latchkey", |bencher| {
+        bencher.iter(|| assert_eq!(hasher.verify(&password, &stored).unwrap(), PasswordCheck::Matches));
+    });
     group.bench_function("latchkey, unknown user", |bencher| {
-        bencher.iter(|| hasher.absent_user(&password).unwrap());
+        bencher.iter(|| hasher.verify_dummy(&password).unwrap());
     });
     group.bench_function("argon2, memory kept", |bencher| {
         let mut output = [0; 32];
@@ -221,13 +235,14 @@ fn hashing(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn keyring(criterion: &mut Criterion) {
+fn key_sets(criterion: &mut Criterion) {
     let records: Vec<KeyRecord> = (0..8).map(|_| case(SigningAlgorithm::Es256).record).collect();
-    let ring = KeyRing::new(&records);
-    let kid = &records[7].kid;
-    let mut group = criterion.benchmark_group("key ring of 8");
-    group.bench_function("find", |bencher| bencher.iter(|| ring.find(black_box(kid)).unwrap().algorithm()));
-    group.bench_function("make", |bencher| bencher.iter(|| KeyRing::new(black_box(&records))));
+    let secrets = HashMap::new();
+    let keys = key_set(&records, &secrets);
+    let kid = records[7].kid.as_str();
+    let mut group = criterion.benchmark_group("key set of 8");
+    group.bench_function("find", |bencher| bencher.iter(|| keys.find(black_box(kid)).unwrap().algorithm()));
+    group.bench_function("make", |bencher| bencher.iter(|| key_set(black_box(&records), &secrets)));
     group.finish();
 }
 
@@ -237,6 +252,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .without_plots();
-    targets = verification, issuing, hashing, keyring
+    targets = verification, issuing, hashing, key_sets
 }
 criterion_main!(benches);

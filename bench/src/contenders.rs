@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hyper::body::Bytes;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lambda_host::{Environment, Function};
+use local_stack::package::{BENCHED, WEIGHED};
+use local_stack::workspace;
 use serde::Serialize;
 use serde_json::{Value, json};
-use xtask::bench::{RUN, WEIGHED};
-use xtask::workspace;
 
 use crate::Anything;
 use crate::endpoints::{Endpoints, PEER_DENYLIST, PEER_USERS};
@@ -99,7 +99,7 @@ impl Contenders {
             })
         };
         let peer = |name: &str, program: PathBuf, script: Option<PathBuf>, endpoint: &str| {
-            let mut variables: BTreeMap<String, String> = xtask::functions::aws_environment(endpoint)
+            let mut variables: BTreeMap<String, String> = local_stack::functions::aws_environment(endpoint)
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect();
@@ -165,14 +165,14 @@ impl Contenders {
                 events: known,
             },
         ];
-        let path = RUN.iter().map(|binary| ours(binary, plain)).collect::<Result<_, _>>()?;
+        let path = BENCHED.iter().map(|binary| ours(binary, plain)).collect::<Result<_, _>>()?;
         Ok(Self { cold: authorizers(&endpoints.tls)?, warm: authorizers(plain)?, hashing, path })
     }
 }
 
 /// What the archives have: of the functions that run here, and of those that are deployed.
 pub(crate) fn sizes(packages: &Path, deployed: &Path) -> Result<Vec<Size>, Anything> {
-    let here = RUN.map(|name| (packages, name));
+    let here = BENCHED.map(|name| (packages, name));
     let there = WEIGHED.map(|name| (deployed, name));
     let all =
         there.into_iter().chain(here.into_iter().filter(|(_, name)| packages != deployed || !WEIGHED.contains(name)));

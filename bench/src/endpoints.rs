@@ -18,6 +18,11 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use local_stack::dynamodb_local::{DynamoDbLocal, Storage};
+use local_stack::functions::aws_environment;
+use local_stack::install::Tools;
+use local_stack::process::{command, run_logged};
+use local_stack::{stack, tables, workspace};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -25,11 +30,6 @@ use sam_template::Template;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use xtask::dynamodb_local::{DynamoDbLocal, Storage};
-use xtask::functions::aws_environment;
-use xtask::install::Tools;
-use xtask::process::{command, run_logged};
-use xtask::{stack, tables, workspace};
 
 use crate::Anything;
 

@@ -12,11 +12,11 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use local_stack::gateway::Gateway;
+use local_stack::process::{Supervised, command};
+use local_stack::{port, workspace};
 use serde::Serialize;
 use serde_json::{Value, json};
-use xtask::gateway::Gateway;
-use xtask::process::{Supervised, command};
-use xtask::{port, workspace};
 
 use crate::contenders::Contenders;
 use crate::statistics::{median, percentile};

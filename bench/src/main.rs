@@ -7,6 +7,7 @@
 mod contenders;
 mod endpoints;
 mod load;
+mod parts;
 mod primitives;
 mod report;
 mod rounds;
@@ -16,8 +17,8 @@ mod targets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::parts::Part;
 use clap::{Parser, ValueEnum as _};
-use xtask::bench::Part;
 
 use crate::contenders::Contenders;
 use crate::endpoints::Endpoints;

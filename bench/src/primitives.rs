@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use local_stack::workspace;
 use serde::Serialize;
 use serde_json::Value;
-use xtask::workspace;
 
 use crate::Anything;
 

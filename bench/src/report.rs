@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::parts::Part;
 use clap::ValueEnum as _;
 use serde::Serialize;
-use xtask::bench::Part;
 
 use crate::Anything;
 use crate::contenders::Size;

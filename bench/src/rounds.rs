@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use auth::password::hash;
 use lambda_host::Environment;
 use nix::time::ClockId;
 use serde::Serialize;
-use shared::password::hash;
 
 use crate::contenders::{Contender, Contenders};
 use crate::statistics::{median, percentile};

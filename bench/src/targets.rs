@@ -1,8 +1,8 @@
 //! What the figures are to reach. A figure that misses its target fails the run, unless docs/PERFORMANCE.md says what limits it, and
 //! then up to what.
 
+use crate::parts::Part;
 use serde::Serialize;
-use xtask::bench::Part;
 
 use crate::contenders::Size;
 use crate::load::Load;
@@ -139,7 +139,7 @@ fn of_hashing(calls: &[Warm]) -> Vec<Target> {
     let (alone, login) = (cpu(calls, "Argon2id, the call alone"), cpu(calls, "login"));
     let unknown = cpu(calls, "login, unknown user");
     let peak = calls.iter().find(|warm| warm.name == "login").map_or(f64::NAN, |warm| megabytes(warm.peak_rss_bytes));
-    let argon2 = f64::from(shared::password::hash::MEMORY_KIB) * 1024.0 / 1e6;
+    let argon2 = f64::from(auth::password::hash::MEMORY_KIB) * 1024.0 / 1e6;
     vec![
         target("login, warm: CPU, times Argon2id alone", login / alone, false, 1.10),
         target("login of an unknown user: CPU, times Argon2id alone", unknown / alone, false, 1.10),
@@ -183,8 +183,8 @@ pub(crate) fn megabytes(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{check, target};
+    use crate::parts::Part;
     use crate::report::Report;
-    use xtask::bench::Part;
 
     #[test]
     fn a_limit_is_reached_from_its_own_side_and_not_by_nothing() {

@@ -1,13 +1,14 @@
-//! The two users to try Latchkey with. Everybody knows their password, so they are made on this machine only: the
-//! command refuses any DynamoDB that is not at a loopback address.
+//! The two demo users. Their password is well known, so they are created on this machine only: the command refuses any
+//! DynamoDB that is not at a loopback address.
 
 use std::net::IpAddr;
 
-use shared::password::Password;
-use shared::roles::{Roles, RolesError};
-use shared::username::{Username, UsernameError};
+use auth::password::Password;
+use auth::roles::{Role, Roles, RolesError};
+use auth::store::users::Addition;
+use auth::username::{Username, UsernameError};
 
-use crate::terminal::say;
+use crate::terminal::print_line;
 use crate::user::{UserError, new_user, table};
 
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
@@ -34,10 +35,10 @@ pub(crate) async fn run() -> Result<(), DemoError> {
         let user = new_user(
             &Username::parse(name)?,
             &Password::new("password".to_owned()),
-            Roles::new(vec![role.to_owned()])?,
+            Roles::new(vec![Role::parse(role)?])?,
         )?;
-        if users.add(&user).await.map_err(UserError::from)? {
-            say(&format!("added {name} with the password `password`, role {role}, for this machine only"));
+        if users.add(&user).await.map_err(UserError::from)? == Addition::Added {
+            print_line(&format!("added {name} with the password `password`, role {role}, for this machine only"));
         }
     }
     Ok(())

@@ -2,26 +2,29 @@
 
 use std::time::Duration;
 
+use api::config;
+use auth::EpochSeconds;
+use auth::id::KeyId;
+use auth::keys::REREAD_AFTER_SECONDS;
+use auth::keys::rotation::{self, Rotated, RotationError, RotationPolicy, rotate};
+use auth::keys::wrapping::{EncryptionContext, KeyWrapper, WrappingError};
+use auth::signing_key::{KeyKind, KeyPurpose, KeyRecord};
+use auth::store::StoreError;
+use auth::store::client::config_loader;
+use auth::store::signing_keys::SigningKeysTable;
 use aws_config::SdkConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
+use latchkey_verifier::{LEEWAY_SECONDS, SigningAlgorithm};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use shared::clock::{self, EpochSeconds};
-use shared::config::{self, ConfigError, SealingConfig};
-use shared::keys::algorithm::SigningAlgorithm;
-use shared::keys::rotation::{self, Rotated, RotationError, RotationPolicy, rotate};
-use shared::keys::sealing::{EncryptionContext, Sealer, SealingError};
-use shared::keys::{KeyKind, KeyPurpose, KeyRecord};
-use shared::store::StoreError;
-use shared::store::signing_keys::SigningKeysTable;
-use shared::token::verifier::LEEWAY_SECONDS;
+use shared::config::{ConfigError, table_name};
 
 use crate::terminal::Output;
 
 /// Within how many seconds every function has read the keys again.
-const READ_BY_ALL_SECONDS: EpochSeconds = shared::keys::REREAD_AFTER_SECONDS;
+const READ_BY_ALL_SECONDS: u64 = REREAD_AFTER_SECONDS;
 
 #[derive(Args)]
 pub(crate) struct KeysArguments {
@@ -62,14 +65,15 @@ enum KeysCommand {
         /// When the new keys stop to sign, in seconds after they take over
         #[arg(long, value_name = "SECONDS", default_value_t = RotationPolicy::default().sign_for_seconds,
               value_parser = clap::value_parser!(u64).range(10..))]
-        sign_for: EpochSeconds,
+        sign_for: u64,
     },
-    /// Withdraw a key, because somebody else may have it: every token that it made is invalid within a minute
+    /// Revoke a key that somebody else may have: every token that it made is rejected within a minute
     ///
     /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until
-    /// then a login could hand out tokens of the withdrawn key, which are invalid at once. Ctrl-C while it waits leaves
-    /// the key where it is.
-    Retire {
+    /// then a login could issue tokens of the revoked key, which are rejected at once. Ctrl-C while it waits leaves the key
+    /// in place.
+    #[command(alias = "retire")]
+    Revoke {
         /// The key's id
         #[arg(allow_hyphen_values = true)]
         kid: String,
@@ -93,27 +97,27 @@ pub(crate) enum KeysError {
     #[error("{0}")]
     Config(#[from] ConfigError),
     #[error("{0}")]
-    Sealing(#[from] SealingError),
+    Wrapping(#[from] WrappingError),
     #[error("no key was made")]
     Rotation(#[from] RotationError),
     #[error("the table of keys did not answer")]
     Store(#[from] StoreError),
     #[error("there is no key {0}; `latchkey keys list` shows all")]
-    Unknown(String),
+    Unknown(KeyId),
     #[error(
         "no {purpose} key but {kid} signs for the next minutes: nobody could log in. `latchkey keys rotate --now` makes another one first"
     )]
-    OnlyKey { kid: String, purpose: KeyPurpose },
+    OnlyKey { kid: KeyId, purpose: KeyPurpose },
     #[error(
-        "{kid} is the newest {purpose} key that signs: functions would go on signing with it for up to {READ_BY_ALL_SECONDS} s. `latchkey keys rotate --now --purpose {purpose}` makes a newer one first; --at-once withdraws it all the same"
+        "{kid} is the newest {purpose} key that signs: functions would go on signing with it for up to {READ_BY_ALL_SECONDS} s. `latchkey keys rotate --now --purpose {purpose}` makes a newer one first; --at-once revokes it all the same"
     )]
-    Signs { kid: String, purpose: KeyPurpose },
-    #[error("interrupted; {0} is not withdrawn")]
-    Interrupted(String),
+    Signs { kid: KeyId, purpose: KeyPurpose },
+    #[error("interrupted; {0} is not revoked")]
+    Interrupted(KeyId),
     #[error(
         "{0} is no HS256 key of access tokens: its public half is in the key set, and nothing else leaves the system"
     )]
-    NotExportable(String),
+    NotExportable(KeyId),
 }
 
 impl KeysError {
@@ -121,7 +125,7 @@ impl KeysError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "configuration",
-            Self::Sealing(_) => "sealing_failed",
+            Self::Wrapping(_) => "sealing_failed",
             Self::Rotation(_) => "rotation_failed",
             Self::Store(_) => "store_failed",
             Self::Unknown(_) => "unknown_key",
@@ -135,19 +139,19 @@ impl KeysError {
 
 pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
     let output = Output { json: arguments.json };
-    let name = config::table_name("SIGNING_KEYS_TABLE_NAME")?;
-    let sdk_config = shared::store::client::config_loader().load().await;
+    let name = table_name("SIGNING_KEYS_TABLE_NAME")?;
+    let sdk_config = config_loader().load().await;
     let table = SigningKeysTable::new(aws_sdk_dynamodb::Client::new(&sdk_config), name);
     match arguments.command {
         KeysCommand::Init { algorithm } => {
-            let sealer = sealer(&sdk_config)?;
+            let wrapper = wrapper(&sdk_config)?;
             for kind in [KeyKind::AccessToken(algorithm), KeyKind::RefreshToken] {
-                make(&table, &sealer, kind, RotationPolicy::default(), output).await?;
+                make(&table, &wrapper, kind, RotationPolicy::default(), output).await?;
             }
             Ok(())
         }
         KeysCommand::Rotate { algorithm, now, purpose, sign_for } => {
-            let sealer = sealer(&sdk_config)?;
+            let wrapper = wrapper(&sdk_config)?;
             let default = RotationPolicy::default();
             let policy = RotationPolicy {
                 publish_ahead_seconds: if now { 0 } else { default.publish_ahead_seconds },
@@ -157,37 +161,37 @@ pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
             };
             for kind in [KeyKind::AccessToken(algorithm), KeyKind::RefreshToken] {
                 if purpose.is_none_or(|purpose| purpose == kind.purpose()) {
-                    make(&table, &sealer, kind, policy, output).await?;
+                    make(&table, &wrapper, kind, policy, output).await?;
                 }
             }
             Ok(())
         }
         KeysCommand::List => list(&table, output).await,
-        KeysCommand::Retire { kid, at_once } => retire(&table, &kid, at_once, output).await,
-        KeysCommand::Export { kid } => export(&table, &sealer(&sdk_config)?, &kid, output).await,
+        KeysCommand::Revoke { kid, at_once } => revoke(&table, &KeyId::new(kid), at_once, output).await,
+        KeysCommand::Export { kid } => export(&table, &wrapper(&sdk_config)?, &KeyId::new(kid), output).await,
     }
 }
 
-fn sealer(sdk_config: &SdkConfig) -> Result<Sealer, KeysError> {
-    Ok(Sealer::new(&SealingConfig::from_env()?, sdk_config)?)
+fn wrapper(sdk_config: &SdkConfig) -> Result<KeyWrapper, KeysError> {
+    Ok(KeyWrapper::new(&config::wrapping_key()?, sdk_config)?)
 }
 
 async fn make(
     table: &SigningKeysTable,
-    sealer: &Sealer,
+    wrapper: &KeyWrapper,
     kind: KeyKind,
     policy: RotationPolicy,
     output: Output,
 ) -> Result<(), KeysError> {
     let purpose = kind.purpose();
-    let rotated = rotate(table, sealer, kind, policy, clock::now()).await?;
+    let rotated = rotate(table, wrapper, kind, policy, EpochSeconds::now()).await?;
     if let (Rotated::Made(record), 0) = (&rotated, policy.publish_ahead_seconds) {
         // One that follows a key of this very second signs in the next.
-        while clock::now() < record.activates_at {
+        while EpochSeconds::now() < record.activates_at {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    let now = clock::now();
+    let now = EpochSeconds::now();
     let (text, record, made) = match rotated {
         Rotated::NotDue(record) => (format!("{purpose}: {} signs already", record.kid), record, false),
         Rotated::MadeByAnother(record) => {
@@ -206,7 +210,7 @@ async fn make(
                 "{purpose}: made {} ({}), which is published now and signs in {}; the old key verifies until its last token has expired",
                 record.kid,
                 record.alg,
-                span(record.activates_at - now)
+                span(record.activates_at.seconds_since(now).unwrap_or_default())
             ),
             record,
             true,
@@ -219,16 +223,19 @@ async fn make(
 }
 
 async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError> {
-    let now = clock::now();
+    let now = EpochSeconds::now();
     for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
         let mut records = table.public_keys(purpose).await?;
         records.sort_by_key(|record| record.activates_at);
         let signs = records.iter().rfind(|record| record.is_active_at(now)).map(|record| record.kid.clone());
         for record in records {
             let state = if signs.as_ref() == Some(&record.kid) {
-                format!("signs, for {} more at the most", span(record.retires_at - now))
+                format!(
+                    "signs, for {} more at the most",
+                    span(record.retires_at.seconds_since(now).unwrap_or_default())
+                )
             } else if now < record.activates_at {
-                format!("is published, signs in {}", span(record.activates_at - now))
+                format!("is published, signs in {}", span(record.activates_at.seconds_since(now).unwrap_or_default()))
             } else if now < rotation::expires_at(purpose, record.retires_at) {
                 "verifies".to_owned()
             } else {
@@ -241,32 +248,32 @@ async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError>
     Ok(())
 }
 
-async fn retire(table: &SigningKeysTable, kid: &str, at_once: bool, output: Output) -> Result<(), KeysError> {
+async fn revoke(table: &SigningKeysTable, kid: &KeyId, at_once: bool, output: Output) -> Result<(), KeysError> {
     let (purpose, records) = find(table, kid).await?;
-    let now = clock::now();
+    let now = EpochSeconds::now();
     let ready_at = match ready_at(&records, kid, now) {
-        Ready::Never => return Err(KeysError::OnlyKey { kid: kid.to_owned(), purpose }),
-        Ready::AfterARotation if !at_once => return Err(KeysError::Signs { kid: kid.to_owned(), purpose }),
+        Ready::Never => return Err(KeysError::OnlyKey { kid: kid.clone(), purpose }),
+        Ready::AfterARotation if !at_once => return Err(KeysError::Signs { kid: kid.clone(), purpose }),
         Ready::At(ready_at) if !at_once => ready_at,
         Ready::AfterARotation | Ready::At(_) => now,
     };
     wait_until(ready_at, kid, output).await?;
-    table.withdraw(purpose, kid).await?;
+    table.delete(purpose, kid).await?;
     let what = match purpose {
         KeyPurpose::AccessToken => "every access token that it signed is invalid",
         KeyPurpose::RefreshToken => "every refresh token that it made is invalid, and with it the session",
     };
     let text = format!(
-        "{purpose}: {kid} is withdrawn; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
+        "{purpose}: {kid} is revoked; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
     );
     output.result(&text, &json!({ "kid": kid, "purpose": purpose.as_str(), "action": "retire", "changed": true }));
     Ok(())
 }
 
-/// When a key can be withdrawn without a function still making tokens with it.
+/// When a key can be revoked while no function issues tokens with it any more.
 #[derive(Debug, PartialEq, Eq)]
 enum Ready {
-    /// From this moment on. Epoch seconds.
+    /// From this moment on.
     At(EpochSeconds),
     /// When a newer one signs.
     AfterARotation,
@@ -276,14 +283,14 @@ enum Ready {
 
 /// A function signs with the newest key that it has read, and reads the keys again once in [`READ_BY_ALL_SECONDS`]; its
 /// clock may be behind by the leeway.
-fn ready_at(records: &[KeyRecord], kid: &str, now: EpochSeconds) -> Ready {
-    const KNOWN_AFTER_SECONDS: EpochSeconds = READ_BY_ALL_SECONDS + LEEWAY_SECONDS;
+fn ready_at(records: &[KeyRecord], kid: &KeyId, now: EpochSeconds) -> Ready {
+    const KNOWN_AFTER_SECONDS: u64 = READ_BY_ALL_SECONDS + LEEWAY_SECONDS;
     let begun = |record: &&KeyRecord| record.activates_at <= now + KNOWN_AFTER_SECONDS && now < record.retires_at;
-    let Some(own) = records.iter().find(|record| record.kid == kid).filter(begun) else { return Ready::At(now) };
+    let Some(own) = records.iter().find(|record| record.kid == *kid).filter(begun) else { return Ready::At(now) };
     let ready_after = |record: &KeyRecord| now.max(record.activates_at + KNOWN_AFTER_SECONDS);
-    // Whoever has not read yet that the key is withdrawn must find another one that signs.
+    // A function that has not read yet that the key is revoked must find another one that signs.
     let others = records.iter().filter(|record| {
-        record.kid != kid && record.is_active_at(now) && record.retires_at >= ready_after(record) + KNOWN_AFTER_SECONDS
+        record.kid != *kid && record.is_active_at(now) && record.retires_at >= ready_after(record) + KNOWN_AFTER_SECONDS
     });
     let order = |record: &&KeyRecord| (record.activates_at, record.kid.clone());
     match others.max_by_key(order) {
@@ -295,14 +302,14 @@ fn ready_at(records: &[KeyRecord], kid: &str, now: EpochSeconds) -> Ready {
 }
 
 /// Waits, and says for how long every ten seconds.
-async fn wait_until(ready_at: EpochSeconds, kid: &str, output: Output) -> Result<(), KeysError> {
+async fn wait_until(ready_at: EpochSeconds, kid: &KeyId, output: Output) -> Result<(), KeysError> {
     let wait = async {
         let mut said_at = None;
-        while let Some(left) = ready_at.checked_sub(clock::now()).filter(|left| *left > 0) {
+        while let Some(left) = ready_at.seconds_since(EpochSeconds::now()).filter(|left| *left > 0) {
             if said_at.is_none_or(|said_at| said_at >= left + 10) {
                 said_at = Some(left);
                 output.progress(&format!(
-                    "every function has read the key that signs instead in {left} s; {kid} is withdrawn then"
+                    "every function has read the key that signs instead in {left} s; {kid} is revoked then"
                 ));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -311,35 +318,35 @@ async fn wait_until(ready_at: EpochSeconds, kid: &str, output: Output) -> Result
     tokio::select! {
         () = wait => Ok(()),
         // Where the signal cannot be listened to, it ends the command by itself.
-        Ok(()) = tokio::signal::ctrl_c() => Err(KeysError::Interrupted(kid.to_owned())),
+        Ok(()) = tokio::signal::ctrl_c() => Err(KeysError::Interrupted(kid.clone())),
     }
 }
 
-async fn export(table: &SigningKeysTable, sealer: &Sealer, kid: &str, output: Output) -> Result<(), KeysError> {
-    let keys = table.sealed_keys(KeyPurpose::AccessToken).await?;
-    let Some(key) = keys.iter().find(|key| key.record.kid == kid) else {
+async fn export(table: &SigningKeysTable, wrapper: &KeyWrapper, kid: &KeyId, output: Output) -> Result<(), KeysError> {
+    let keys = table.wrapped_keys(KeyPurpose::AccessToken).await?;
+    let Some(key) = keys.iter().find(|key| key.record.kid == *kid) else {
         let (_, _) = find(table, kid).await?;
-        return Err(KeysError::NotExportable(kid.to_owned()));
+        return Err(KeysError::NotExportable(kid.clone()));
     };
     if key.record.alg != SigningAlgorithm::Hs256.name() {
-        return Err(KeysError::NotExportable(kid.to_owned()));
+        return Err(KeysError::NotExportable(kid.clone()));
     }
     let context = EncryptionContext { kid, purpose: KeyPurpose::AccessToken };
-    let secret = sealer.open(context, &key.sealed_private_key).await?;
+    let secret = wrapper.unwrap(context, &key.wrapped_private_key).await?;
     let encoded = URL_SAFE_NO_PAD.encode(secret.expose_secret());
     output.result(&encoded, &json!({ "kty": "oct", "kid": kid, "alg": "HS256", "k": encoded }));
     Ok(())
 }
 
 /// The purpose that a key is for, and all keys for it.
-async fn find(table: &SigningKeysTable, kid: &str) -> Result<(KeyPurpose, Vec<KeyRecord>), KeysError> {
+async fn find(table: &SigningKeysTable, kid: &KeyId) -> Result<(KeyPurpose, Vec<KeyRecord>), KeysError> {
     for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
         let records = table.public_keys(purpose).await?;
-        if records.iter().any(|record| record.kid == kid) {
+        if records.iter().any(|record| record.kid == *kid) {
             return Ok((purpose, records));
         }
     }
-    Err(KeysError::Unknown(kid.to_owned()))
+    Err(KeysError::Unknown(kid.clone()))
 }
 
 fn describe(purpose: KeyPurpose, record: &KeyRecord, now: EpochSeconds) -> Value {
@@ -361,7 +368,7 @@ fn purpose(text: &str) -> Result<KeyPurpose, String> {
 }
 
 /// A length of time for people.
-pub(crate) fn span(seconds: EpochSeconds) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -375,37 +382,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_can_be_withdrawn_when_every_function_has_read_the_one_that_signs_instead() {
+    fn a_key_can_be_revoked_when_every_function_has_read_the_one_that_signs_instead() {
+        let at = EpochSeconds::new;
         let key = |kid: &str, activates_at, retires_at| KeyRecord {
-            kid: kid.to_owned(),
+            kid: KeyId::new(kid),
             alg: "ES256".to_owned(),
             public_jwk: None,
-            activates_at,
-            retires_at,
+            activates_at: at(activates_at),
+            retires_at: at(retires_at),
         };
         let now = 10_000;
+        let ready_at = |records: &[KeyRecord], kid: &str, now| ready_at(records, &KeyId::new(kid), at(now));
         let (old, new) = (key("old", 5_000, 50_000), key("new", 9_990, 50_000));
         let both = [old.clone(), new.clone()];
-        assert_eq!(ready_at(&both, "old", now), Ready::At(9_990 + 70));
-        assert_eq!(ready_at(&both, "old", 10_060), Ready::At(10_060), "known everywhere by now");
+        assert_eq!(ready_at(&both, "old", now), Ready::At(at(9_990 + 70)));
+        assert_eq!(ready_at(&both, "old", 10_060), Ready::At(at(10_060)), "known everywhere by now");
         assert_eq!(ready_at(&both, "new", now), Ready::AfterARotation);
         assert_eq!(ready_at(std::slice::from_ref(&old), "old", now), Ready::Never);
         // Neither a key that has retired nor one whose day is far away signs anything.
         for other in [key("other", 1_000, 10_000), key("other", 10_071, 50_000)] {
-            assert_eq!(ready_at(&[old.clone(), other], "other", now), Ready::At(now));
+            assert_eq!(ready_at(&[old.clone(), other], "other", now), Ready::At(at(now)));
         }
         // Functions that have read it begin to sign with it before they read that it is gone.
         assert_eq!(ready_at(&[old.clone(), key("soon", 10_070, 50_000)], "soon", now), Ready::AfterARotation);
-        assert_eq!(ready_at(&[key("soon", 10_070, 50_000)], "soon", now), Ready::At(now), "there is nothing else");
+        assert_eq!(ready_at(&[key("soon", 10_070, 50_000)], "soon", now), Ready::At(at(now)), "there is nothing else");
         // A successor that stops to sign before all have read that the key is gone is none.
         let short = |retires_at| [old.clone(), key("short", 9_990, retires_at)];
         assert_eq!(ready_at(&short(10_129), "old", now), Ready::Never);
-        assert_eq!(ready_at(&short(10_130), "old", now), Ready::At(10_060));
+        assert_eq!(ready_at(&short(10_130), "old", now), Ready::At(at(10_060)));
         let third = [old.clone(), key("short", 9_990, 10_129), key("older", 4_000, 50_000)];
         assert_eq!(ready_at(&third, "old", now), Ready::AfterARotation);
         // Two of one second: the later id signs.
         let twins = [key("a", 9_000, 50_000), key("b", 9_000, 50_000)];
-        assert_eq!(ready_at(&twins, "a", now), Ready::At(now));
+        assert_eq!(ready_at(&twins, "a", now), Ready::At(at(now)));
         assert_eq!(ready_at(&twins, "b", now), Ready::AfterARotation);
     }
 

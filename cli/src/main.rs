@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Users: add, show, list, set-password, set-roles, enable, disable, revoke, unlock, import
     User(user::UserArguments),
-    /// Keys that sign tokens: init, list, rotate, retire, export
+    /// Keys that sign tokens: init, list, rotate, revoke, export
     Keys(keys::KeysArguments),
     /// Tokens: inspect
     Token(token::TokenArguments),

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use auth::accounts::Effect;
+use auth::password::Password;
+use auth::username::Username;
 use serde_json::{Value, json};
-use shared::password::Password;
-use shared::username::Username;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// The password could not be read.
@@ -38,7 +39,8 @@ impl Output {
     }
 
     /// What was done to a user, and whether that changed anything.
-    pub(crate) fn action(self, text: &str, username: &Username, action: &str, changed: bool) {
+    pub(crate) fn action(self, text: &str, username: &Username, action: &str, effect: Effect) {
+        let changed = effect == Effect::Changed;
         self.result(text, &json!({ "username": username.as_str(), "action": action, "changed": changed }));
     }
 
@@ -51,15 +53,15 @@ impl Output {
 
     /// What a person should know, on standard error. `code` is stable.
     pub(crate) fn warning(self, code: &str, message: &str) {
-        self.complain("warning", code, message);
+        self.write_error("warning", code, message);
     }
 
     /// What went wrong, on standard error. `code` is stable.
     pub(crate) fn failure(self, code: &str, message: &str) {
-        self.complain("error", code, message);
+        self.write_error("error", code, message);
     }
 
-    fn complain(self, kind: &str, code: &str, message: &str) {
+    fn write_error(self, kind: &str, code: &str, message: &str) {
         let text = if self.json {
             escaped_json(&json!({ kind: code, "message": message }))
         } else {
@@ -114,13 +116,13 @@ fn escaped_json(object: &Value) -> String {
     escaped
 }
 
-/// A line for the person, on standard output.
-pub(crate) fn say(line: &str) {
+/// A line for a person, on standard output.
+pub(crate) fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{}", lines(line));
 }
 
 /// A line about what went wrong, on standard error.
-pub(crate) fn complain(line: &str) {
+pub(crate) fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "latchkey: {}", lines(line));
 }
 

@@ -1,23 +1,24 @@
-//! `latchkey token inspect`: what is in a token, and what the verifier says of it.
+//! `latchkey token inspect`: the content of a token, and the result of each check of the verifier.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use auth::EpochSeconds;
+use auth::id::UserId;
+use auth::keys::verification::key_set;
+use auth::revocation::Revoked;
+use auth::signing_key::KeyPurpose;
+use auth::store::StoreError;
+use auth::store::denylist::DenylistTable;
+use auth::store::signing_keys::SigningKeysTable;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
+use latchkey_verifier::{AccessTokenClaims, Check, Expected, ExpectedIssuer, KeySet, Refusal, verify};
 use serde_json::{Value, json};
-use shared::authorization;
-use shared::clock::{self, EpochSeconds};
-use shared::config::{self, ConfigError};
-use shared::keys::ring::KeyRing;
-use shared::keys::{KeyPurpose, KeyRecord};
-use shared::store::StoreError;
-use shared::store::denylist::DenylistTable;
-use shared::store::signing_keys::SigningKeysTable;
-use shared::token::claims::AccessTokenClaims;
-use shared::token::verifier::{Check, Expected, ExpectedIssuer, Refusal, verify};
+use shared::config::{ConfigError, table_name};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use crate::terminal::{Output, visible};
@@ -25,7 +26,7 @@ use crate::terminal::{Output, visible};
 /// Longest token that is looked at, in bytes, and longest key set.
 const MAX_BYTES: u64 = 64 * 1024;
 /// Time for a key set to be fetched.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Claims that are times.
 const TIMES: [&str; 3] = ["exp", "iat", "nbf"];
 
@@ -40,7 +41,7 @@ pub(crate) struct TokenArguments {
 
 #[derive(Subcommand)]
 enum TokenCommand {
-    /// Show what is in an access or a refresh token, and each check of the verifier
+    /// Show the content of an access or a refresh token, and the result of each check
     ///
     /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of
     /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is
@@ -77,7 +78,7 @@ pub(crate) enum TokenError {
     #[error("a table did not answer")]
     Store(#[from] StoreError),
     #[error("the token is not valid: {0}")]
-    Refused(Refusal),
+    NotValid(Rejection),
 }
 
 impl TokenError {
@@ -89,7 +90,7 @@ impl TokenError {
             Self::Fetch(..) | Self::NoKeySet(_) => "no_key_set",
             Self::Config(_) => "configuration",
             Self::Store(_) => "store_failed",
-            Self::Refused(refusal) => refusal.reason(),
+            Self::NotValid(rejection) => rejection.reason(),
         }
     }
 }
@@ -154,54 +155,72 @@ async fn access_token(
     audience: &str,
     output: Output,
 ) -> Result<(), TokenError> {
-    let now = clock::now();
+    let now = EpochSeconds::now();
     let mut parts = token.split('.').map(part);
     let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let keys = keys(jwks).await?;
     let own_issuer = claims["iss"].as_str().unwrap_or_default().to_owned();
     let expected = Expected { issuer: ExpectedIssuer::Exactly(issuer.as_ref().unwrap_or(&own_issuer)), audience };
-    let verdict = match &keys {
-        Some(ring) => match verify(token, ring, expected, now) {
-            Ok(claims) => denied(&claims, now).await?.map_or(Ok(()), Err),
-            Err(refusal) => Err(refusal),
+    let result = match &keys {
+        Some(keys) => match verify(token, keys, expected, now) {
+            Ok(claims) => check_denylist(&claims, now).await?.map_err(Rejection::Revoked),
+            Err(refusal) => Err(Rejection::Refused(refusal)),
         },
         // Without keys the verifier comes as far as the key.
-        None => verify(token, &KeyRing::default(), expected, now).map(|_| ()),
+        None => verify(token, &KeySet::default(), expected, now).map(|_| ()).map_err(Rejection::Refused),
     };
-    let checks: Vec<_> = Check::ALL.into_iter().map(|check| (check, state(check, verdict, keys.is_some()))).collect();
+    let checks = checks(result, keys.is_some());
 
     let mut text = format!("header\n{}claims\n{}checks\n", members(&header, now), members(&claims, now));
     for (check, state) in &checks {
         let line = match state {
             State::Passed => format!("  ok        {check}\n"),
-            State::Refused(refusal) => format!("  REFUSED   {check}: {refusal}\n"),
+            State::Refused(rejection) => format!("  REFUSED   {check}: {rejection}\n"),
             State::NotReached => format!("  -         {check}\n"),
         };
         text.push_str(&line);
     }
-    text.push_str(match (&keys, verdict) {
+    text.push_str(match (&keys, result) {
         (_, Ok(())) => "the token is valid",
-        (None, Err(Refusal::UnknownKid)) => {
-            "without keys nothing more can be said: give --jwks, or set SIGNING_KEYS_TABLE_NAME"
+        (None, Err(Rejection::Refused(Refusal::UnknownKid))) => {
+            "the signature cannot be checked without keys: give --jwks, or set SIGNING_KEYS_TABLE_NAME"
         }
         (_, Err(_)) => "the token is not valid",
     });
     let states: Vec<_> = checks
         .iter()
-        .map(|(check, state)| json!({ "check": check.to_string(), "state": state.name(), "reason": state.reason() }))
+        .map(|(check, state)| json!({ "check": check, "state": state.name(), "reason": state.reason() }))
         .collect();
     output.result(&text, &json!({ "kind": "access_token", "header": header, "claims": claims, "checks": states }));
-    match (keys, verdict) {
-        (_, Ok(())) | (None, Err(Refusal::UnknownKid)) => Ok(()),
-        (_, Err(refusal)) => Err(TokenError::Refused(refusal)),
+    match (keys, result) {
+        (_, Ok(())) | (None, Err(Rejection::Refused(Refusal::UnknownKid))) => Ok(()),
+        (_, Err(rejection)) => Err(TokenError::NotValid(rejection)),
     }
 }
 
-/// What became of a check.
+/// Why a token is not valid.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum Rejection {
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    Revoked(Revoked),
+}
+
+impl Rejection {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Revoked(revoked) => revoked.reason(),
+        }
+    }
+}
+
+/// The result of a check.
 #[derive(Clone, Copy)]
 enum State {
     Passed,
-    Refused(Refusal),
+    Refused(Rejection),
     NotReached,
 }
 
@@ -216,73 +235,69 @@ impl State {
 
     fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Refused(refusal) => Some(refusal.reason()),
+            Self::Refused(rejection) => Some(rejection.reason()),
             Self::Passed | Self::NotReached => None,
         }
     }
 }
 
-/// The verifier makes its checks in order and stops at the first that a token does not pass.
-fn state(check: Check, verdict: Result<(), Refusal>, has_keys: bool) -> State {
-    match verdict {
-        // Whether it was revoked is only known where there is a denylist to be asked.
-        Ok(()) if check == Check::Revocation && std::env::var_os("DENYLIST_TABLE_NAME").is_none() => State::NotReached,
-        Ok(()) => State::Passed,
-        Err(refusal) if check < refusal.check() => State::Passed,
-        Err(Refusal::UnknownKid) if !has_keys => State::NotReached,
-        Err(refusal) if check == refusal.check() => State::Refused(refusal),
-        Err(_) => State::NotReached,
-    }
+/// Every check by its name: those of the verifier, in order, which stops at the first that fails, and then the denylist.
+fn checks(result: Result<(), Rejection>, has_keys: bool) -> Vec<(String, State)> {
+    let of_verifier = |check| match result {
+        Ok(()) | Err(Rejection::Revoked(_)) => State::Passed,
+        Err(Rejection::Refused(refusal)) if check < refusal.check() => State::Passed,
+        Err(Rejection::Refused(Refusal::UnknownKid)) if !has_keys => State::NotReached,
+        Err(Rejection::Refused(refusal)) if check == refusal.check() => State::Refused(Rejection::Refused(refusal)),
+        Err(Rejection::Refused(_)) => State::NotReached,
+    };
+    let revocation = match result {
+        Ok(()) if has_denylist() => State::Passed,
+        Err(rejection @ Rejection::Revoked(_)) => State::Refused(rejection),
+        Ok(()) | Err(Rejection::Refused(_)) => State::NotReached,
+    };
+    let checks = Check::ALL.into_iter().map(|check| (check.to_string(), of_verifier(check)));
+    checks.chain([("revocation".to_owned(), revocation)]).collect()
+}
+
+/// Whether a token was revoked is only known with a denylist.
+fn has_denylist() -> bool {
+    std::env::var_os("DENYLIST_TABLE_NAME").is_some()
 }
 
 /// The keys to verify with, if some were named.
-async fn keys(jwks: Option<&str>) -> Result<Option<Arc<KeyRing>>, TokenError> {
+async fn keys(jwks: Option<&str>) -> Result<Option<Arc<KeySet>>, TokenError> {
     if let Some(url) = jwks {
         return fetch(url).map(Some);
     }
     if std::env::var_os("SIGNING_KEYS_TABLE_NAME").is_none() {
         return Ok(None);
     }
-    let table = SigningKeysTable::new(crate::user::client().await, config::table_name("SIGNING_KEYS_TABLE_NAME")?);
-    Ok(Some(Arc::new(KeyRing::new(&table.public_keys(KeyPurpose::AccessToken).await?))))
+    let table = SigningKeysTable::new(crate::user::client().await, table_name("SIGNING_KEYS_TABLE_NAME")?);
+    let records = table.public_keys(KeyPurpose::AccessToken).await?;
+    Ok(Some(Arc::new(key_set(&records, &HashMap::new()))))
 }
 
-fn fetch(url: &str) -> Result<Arc<KeyRing>, TokenError> {
+fn fetch(url: &str) -> Result<Arc<KeySet>, TokenError> {
     let tls = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .root_certs(RootCerts::WebPki)
         .build();
     let agent: ureq::Agent =
-        ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).build().into();
+        ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(FETCH_TIMEOUT)).build().into();
     let failed = |error| TokenError::Fetch(url.to_owned(), Box::new(error));
     let mut answer = agent.get(url).call().map_err(failed)?;
     let text = answer.body_mut().with_config().limit(MAX_BYTES).read_to_string().map_err(failed)?;
-    let set: Value = serde_json::from_str(&text).map_err(|_| TokenError::NoKeySet(url.to_owned()))?;
-    let jwks = set["keys"].as_array().ok_or_else(|| TokenError::NoKeySet(url.to_owned()))?;
-    let text = |jwk: &Value, name: &str| jwk[name].as_str().unwrap_or_default().to_owned();
-    let records: Vec<_> = jwks
-        .iter()
-        .map(|jwk| KeyRecord {
-            kid: text(jwk, "kid"),
-            alg: text(jwk, "alg"),
-            public_jwk: Some(jwk.to_string()),
-            // What is published verifies.
-            activates_at: 0,
-            retires_at: EpochSeconds::MAX,
-        })
-        .collect();
-    Ok(Arc::new(KeyRing::new(&records)))
+    KeySet::from_jwks(&text).map(Arc::new).map_err(|_| TokenError::NoKeySet(url.to_owned()))
 }
 
-/// The revocation that covers a token, where there is a denylist to be asked.
-async fn denied(claims: &AccessTokenClaims, now: EpochSeconds) -> Result<Option<Refusal>, TokenError> {
-    if std::env::var_os("DENYLIST_TABLE_NAME").is_none() {
-        return Ok(None);
+/// Whether a token is revoked, where there is a denylist.
+async fn check_denylist(claims: &AccessTokenClaims, now: EpochSeconds) -> Result<Result<(), Revoked>, TokenError> {
+    if !has_denylist() {
+        return Ok(Ok(()));
     }
-    let denylist = DenylistTable::new(crate::user::client().await, config::table_name("DENYLIST_TABLE_NAME")?);
-    let revocations = denylist.revocations(&claims.sub, now).await?;
-    Ok(authorization::refusal(&revocations, claims))
+    let denylist = DenylistTable::new(crate::user::client().await, table_name("DENYLIST_TABLE_NAME")?);
+    Ok(denylist.revocations(&UserId::new(&claims.sub), now).await?.check(claims))
 }
 
 /// A part of a token as JSON; `null` where it is none.
@@ -303,13 +318,13 @@ fn members(part: &Value, now: EpochSeconds) -> String {
 }
 
 /// A time for people: when, and how far away.
-fn time_text(time: EpochSeconds, now: EpochSeconds) -> String {
+fn time_text(time: u64, now: EpochSeconds) -> String {
     // Later than the year 9999 there is no such text.
     let when = if time < 253_402_300_800 {
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time))
     } else {
         "in the far future".to_owned()
     };
-    let distance = crate::keys::span(time.abs_diff(now));
-    if time > now { format!("  ({when}, in {distance})") } else { format!("  ({when}, {distance} ago)") }
+    let distance = crate::keys::span(time.abs_diff(now.get()));
+    if time > now.get() { format!("  ({when}, in {distance})") } else { format!("  ({when}, {distance} ago)") }
 }

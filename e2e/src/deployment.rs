@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use local_stack::emulator::Emulator;
+use local_stack::process::command;
+use local_stack::{install, workspace};
 use serde_json::{Map, Value};
-use xtask::emulator::Emulator;
-use xtask::process::command;
-use xtask::{install, workspace};
 
 use crate::local::run_latchkey;
 use crate::{Answer, Client};

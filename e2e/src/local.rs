@@ -53,7 +53,7 @@ pub fn invoke_at(invoke_url: &str, function: &str, event: &str) -> (u16, Value) 
 /// There is none.
 #[must_use]
 pub fn sample_event(name: &str) -> String {
-    let file = xtask::workspace::root().join("events").join(format!("{name}.json"));
+    let file = local_stack::workspace::root().join("events").join(format!("{name}.json"));
     std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
@@ -105,7 +105,7 @@ pub fn latchkey(arguments: &[&str], input: &str) -> Output {
 /// It cannot be run.
 #[must_use]
 pub fn latchkey_in(environment: &BTreeMap<String, String>, arguments: &[&str], input: &str) -> Output {
-    run_latchkey(&xtask::workspace::binary("latchkey"), environment, arguments, input)
+    run_latchkey(&local_stack::workspace::binary("latchkey"), environment, arguments, input)
 }
 
 /// The same by another build of it.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use e2e::local::{sample_event, variable};
 use e2e::{ALICE, Client, unverified};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 use serde_json::{Value, json};
 use ureq::Agent;
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
 
 /// The samples whose events have a domain name, with the stage of each.
 const WITH_DOMAIN_NAME: [(&str, &str); 3] = [

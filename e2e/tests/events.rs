@@ -67,7 +67,8 @@ fn authorizer_expired() {
         "sealed_private_key": { "B": "AA==" }, "activates_at": { "N": "4000000000" }, "retires_at": { "N": "4000000000" },
     });
     let request = json!({ "TableName": variable("SIGNING_KEYS_TABLE_NAME"), "Item": item });
-    let (status, problem) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "PutItem", &request).unwrap();
+    let (status, problem) =
+        local_stack::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "PutItem", &request).unwrap();
     assert_eq!(status, 200, "{problem}");
 
     let event = sample_event("authorizer-expired").replace("sample-get-protected-resource", "e2e-authorizer-expired");

@@ -98,7 +98,7 @@ fn a_key_set_is_enough() {
 fn reading_a_token_needs_no_network_and_no_configuration() {
     let tokens = Client::from_env().tokens(ALICE);
     let plain = |token: &str| {
-        let mut child = Command::new(xtask::workspace::binary("latchkey"))
+        let mut child = Command::new(local_stack::workspace::binary("latchkey"))
             .args(["token", "inspect"])
             .env_clear()
             .stdin(Stdio::piped())

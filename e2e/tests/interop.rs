@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use e2e::local::variable;
 use e2e::{ALICE, Client, unverified};
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 
 fn must_succeed(output: &Output) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -24,7 +24,7 @@ fn verify_elsewhere(algorithm: &str) {
     let token = Client::new(&stack.base_url()).access_token(ALICE);
     assert_eq!(unverified(&token).0["alg"], algorithm);
 
-    let scripts = xtask::workspace::root().join("e2e/oauth-client");
+    let scripts = local_stack::workspace::root().join("e2e/oauth-client");
     let node = Command::new("node")
         // A module read from standard input finds packages from the working directory.
         .args(["--input-type=module", "-", &stack.base_url(), &token])
@@ -34,7 +34,7 @@ fn verify_elsewhere(algorithm: &str) {
         .output()
         .expect("node starts");
     must_succeed(&node);
-    let python = Command::new(xtask::install::pyjwt().unwrap())
+    let python = Command::new(local_stack::install::pyjwt().unwrap())
         .arg(scripts.join("verify_token.py"))
         .args([&stack.base_url(), &token])
         // What is on this machine is behind no proxy.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use e2e::local::latchkey_in;
 use e2e::{ADMIN, ALICE, Answer, Client, Tokens, unverified};
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 
 /// Functions read the keys again after a minute.
 const READ_BY_ALL: Duration = Duration::from_secs(66);

@@ -5,9 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use e2e::local::{invoke, latchkey_in, response_url, sample_event};
 use e2e::{ALICE, Client, Tokens, unverified};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 use serde_json::{Value, json};
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
 
 #[test]
 fn rotate_keys_answers_cloudformation_where_it_is_told_to() {
@@ -141,7 +141,7 @@ fn hs256_signs_and_verifies_where_it_was_accepted_and_its_secret_can_be_handed_t
 #[test]
 fn only_functions_that_seal_or_sign_have_the_sealing_key() {
     let key = e2e::local::variable("LATCHKEY_SEALING_KEY");
-    let environments = xtask::workspace::local().join("test/e2e/environments");
+    let environments = local_stack::workspace::local().join("test/e2e/environments");
     for function in ["login", "token", "rotate-keys", "logout", "account", "authorizer", "protected", "discovery"] {
         let text = std::fs::read_to_string(environments.join(format!("{function}.json"))).unwrap();
         assert_eq!(text.contains(&key), ["login", "token", "rotate-keys"].contains(&function), "{function}");

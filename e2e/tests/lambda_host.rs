@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use e2e::local::{invoke_at, sample_event};
+use local_stack::process::{Supervised, command};
+use local_stack::{port, workspace};
 use serde_json::json;
-use xtask::process::{Supervised, command};
-use xtask::{port, workspace};
 
 #[test]
 fn a_bootstrap_is_started_asked_and_told_from_one_that_ends() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use e2e::local::{add_user, invoke_at, latchkey, log_lines, sample_event, variable};
 use e2e::{Client, Tokens, unverified};
+use local_stack::gateway::Gateway;
+use local_stack::process::{Supervised, command};
+use local_stack::{port, stack, workspace};
 use serde_json::{Value, json};
-use xtask::gateway::Gateway;
-use xtask::process::{Supervised, command};
-use xtask::{port, stack, workspace};
 
 #[test]
 fn every_line_is_json_and_none_has_a_secret() {
@@ -36,7 +36,7 @@ fn every_line_is_json_and_none_has_a_secret() {
     assert_eq!(client.get("/me", access_token).status, 403);
 
     let request = json!({ "TableName": variable("USERS_TABLE_NAME"), "Key": { "username": { "S": name } } });
-    let (_, user) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
+    let (_, user) = local_stack::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
     let hash = user["Item"]["password_hash"]["S"].as_str().unwrap().rsplit('$').next().unwrap().to_owned();
     let part = |token: &str, number: usize| token.split('.').nth(number).unwrap().to_owned();
     let secrets = [

@@ -7,7 +7,7 @@ use e2e::local::variable;
 
 #[test]
 fn a_standard_client_refreshes_introspects_and_revokes() {
-    let script = xtask::workspace::root().join("e2e/oauth-client/oauth-client.mjs");
+    let script = local_stack::workspace::root().join("e2e/oauth-client/oauth-client.mjs");
     let script = File::open(&script).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
     let output = Command::new("node")
         // A module read from standard input finds packages from the working directory.

@@ -7,11 +7,11 @@ use std::fs;
 use std::process::Command;
 
 use e2e::local::latchkey_in;
+use local_stack::install::{self, Tools};
+use local_stack::stack::{self, Options, Stack};
 use saphyr::{LoadableYamlNode as _, Yaml};
 use serde_json::Value;
 use ureq::http::StatusCode;
-use xtask::install::{self, Tools};
-use xtask::stack::{self, Options, Stack};
 
 const PASSWORD: &str = "correct horse battery staple";
 /// What the example of `POST /password` changes it to.
@@ -29,7 +29,7 @@ struct Operation {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(xtask::workspace::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(local_stack::workspace::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn member<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
@@ -121,12 +121,12 @@ fn status(name: &str) -> u16 {
 
 /// Runs schemathesis as this user, or as nobody, and gives the statuses that each operation answered with.
 fn schemathesis(stack: &Stack, name: &str, user: Option<&str>, arguments: &[&str]) -> BTreeMap<Route, BTreeSet<u16>> {
-    let openapi = xtask::workspace::root().join("e2e/openapi");
+    let openapi = local_stack::workspace::root().join("e2e/openapi");
     let directory = stack.gateway_log().parent().unwrap();
     let requests = directory.join(format!("schemathesis-{name}.har"));
     let mut command = Command::new(install::schemathesis().unwrap());
     command.arg("--config-file").arg(openapi.join("schemathesis.toml"));
-    command.arg("run").arg(xtask::workspace::root().join("docs/openapi.yaml"));
+    command.arg("run").arg(local_stack::workspace::root().join("docs/openapi.yaml"));
     command.args(["--no-color", "--url", &stack.base_url(), "--report", "har", "--report-har-path"]).arg(&requests);
     command.args(arguments);
     command

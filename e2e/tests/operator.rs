@@ -100,7 +100,7 @@ fn json_of(arguments: &[&str], input: &str) -> Value {
 /// The stored hash of a user.
 fn stored_hash(name: &str) -> String {
     let request = json!({ "TableName": variable("USERS_TABLE_NAME"), "Key": { "username": { "S": name } } });
-    let (_, user) = xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
+    let (_, user) = local_stack::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "GetItem", &request).unwrap();
     user["Item"]["password_hash"]["S"].as_str().unwrap().to_owned()
 }
 
@@ -369,7 +369,7 @@ fn an_import_that_the_store_stops_says_how_far_it_got() {
 #[test]
 fn users_are_imported_while_the_rest_of_a_pipe_is_awaited() {
     let name = format!("pipe-{}", std::process::id());
-    let mut import = Command::new(xtask::workspace::binary("latchkey"))
+    let mut import = Command::new(local_stack::workspace::binary("latchkey"))
         .args(["user", "import", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -406,7 +406,7 @@ fn store(name: &str, attribute: &str, value: &Value) {
         "ExpressionAttributeNames": { "#attribute": attribute },
         "ExpressionAttributeValues": { ":value": value },
     });
-    xtask::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "UpdateItem", &request).unwrap();
+    local_stack::tables::call(&variable("AWS_ENDPOINT_URL_DYNAMODB"), "UpdateItem", &request).unwrap();
 }
 
 fn internal_error() -> Value {

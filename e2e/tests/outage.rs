@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use e2e::{ALICE, Answer, Client};
+use local_stack::dynamodb_local::Storage;
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 use serde_json::{Value, json};
-use xtask::dynamodb_local::Storage;
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
 
 /// The longest a client may wait for an answer.
 const LIMIT: Duration = Duration::from_secs(10);

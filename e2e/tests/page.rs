@@ -5,16 +5,16 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use xtask::install::{self, Tools};
-use xtask::stack::{Options, Stack};
-use xtask::{up, workspace};
+use local_stack::install::{self, Tools};
+use local_stack::stack::{self, Options, Stack};
+use local_stack::workspace;
 
 #[test]
 fn people_sign_in_and_out_on_the_page() {
     let tools = Tools::find_or_install().unwrap();
     // Tokens that expire while one looks on.
     let mut options = Options::for_test("page");
-    options.parameters.extend(up::development_parameters());
+    options.parameters.extend(stack::development_parameters());
     options.parameters.insert("AccessTokenLifetimeSeconds".to_owned(), "60".to_owned());
     let mut developed = Stack::start(&tools, &options).unwrap();
     // The template's own choice of origins.

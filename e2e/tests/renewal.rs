@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use lambda_host::{Environment, Function};
+use local_stack::workspace;
 use shared::event_loop::EVENTS_OF_A_PROCESS;
-use xtask::workspace;
 
 #[tokio::test]
 async fn a_process_begins_anew_after_many_events_and_every_event_is_answered() {

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{ALICE, Client, Tokens, unverified};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
+use local_stack::workspace;
 use serde_json::{Value, json};
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
-use xtask::workspace;
 
 const PASSWORD: &str = "correct horse battery staple";
 /// Functions read the keys again once a minute.
@@ -186,8 +186,8 @@ fn tables(stack: &Stack, name: &str) -> BTreeMap<String, String> {
 fn tables_of(stack: &Stack, stack_name: &str, name: &str) -> BTreeMap<String, String> {
     let name = format!("runbook-{name}");
     let mut environment = stack.command_environment().clone();
-    let template = xtask::stack::template(&name, &BTreeMap::new()).unwrap();
-    xtask::tables::create(&environment["AWS_ENDPOINT_URL_DYNAMODB"], &template).unwrap();
+    let template = local_stack::stack::template(&name, &BTreeMap::new()).unwrap();
+    local_stack::tables::create(&environment["AWS_ENDPOINT_URL_DYNAMODB"], &template).unwrap();
     for (variable, value) in &mut environment {
         if variable.ends_with("_TABLE_NAME") {
             *value = value.replacen(stack_name, &name, 1);
@@ -202,7 +202,7 @@ fn delete_key(environment: &BTreeMap<String, String>, purpose: &str, kid: &str) 
         "Key": { "purpose": { "S": purpose }, "kid": { "S": kid } },
     });
     let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
-    let (status, problem) = xtask::tables::call(endpoint, "DeleteItem", &request).unwrap();
+    let (status, problem) = local_stack::tables::call(endpoint, "DeleteItem", &request).unwrap();
     assert_eq!(status, 200, "{problem}");
 }
 

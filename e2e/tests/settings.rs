@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use e2e::local::{invoke_at, sample_event};
 use e2e::{ALICE, Client, Tokens};
+use local_stack::install::Tools;
+use local_stack::stack::{Options, Stack};
 use serde_json::json;
-use xtask::install::Tools;
-use xtask::stack::{Options, Stack};
 
 #[test]
 fn registration_can_be_switched_off_and_the_grace_window_closed() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Starts a function with these variables and no others; it must fail. Gives the error of its one line of log.
 fn error_of(function: &str, variables: &[(&str, &str)]) -> Value {
-    let binary = xtask::workspace::binary(function);
+    let binary = local_stack::workspace::binary(function);
     let output = Command::new(binary).env_clear().envs(variables.iter().copied()).output().unwrap();
     assert!(!output.status.success(), "{function} started");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "the log is standard output alone");

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use e2e::local::{invoke_at, sample_event};
 use e2e::{ALICE, Answer, Client};
+use local_stack::health::{Health, all_answer};
+use local_stack::install::Tools;
+use local_stack::port;
+use local_stack::stack::{Options, Stack};
 use serde_json::json;
-use xtask::health::{Health, all_answer};
-use xtask::install::Tools;
-use xtask::port;
-use xtask::stack::{Options, Stack};
 
 #[test]
 fn up_keeps_its_promises() {

@@ -1,20 +1,15 @@
-//! What a function is told by its environment, read once at its start.
+//! What the environment tells a function, read once at its start.
 //!
-//! One type per concern. An error names the variable and the form it takes. Every variable stands in
-//! `template.yaml`; there is no other source of configuration.
+//! An error names the variable and the form of its value. Every variable stands in `template.yaml`; there is no other
+//! source of configuration. Settings of `auth` are read by the crate `api`.
 
 use std::env;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use secrecy::SecretString;
 use tracing::Level;
 
-use crate::clock::EpochSeconds;
-#[cfg(feature = "store")]
-use crate::keys::KeyPurpose;
-
-/// Every setting there is. A function is given those that it needs.
+/// Every setting. A function is given those that it needs.
 const SETTINGS: [&str; 15] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
     "LATCHKEY_ALLOWED_ORIGINS",
@@ -33,8 +28,7 @@ const SETTINGS: [&str; 15] = [
     "LATCHKEY_SIGNING_ALGORITHM",
 ];
 
-/// Which of these variables look like settings and are none: a name that is misspelt would otherwise be no setting
-/// without anybody noticing.
+/// The names that look like settings and are none: a misspelt name would otherwise go unnoticed.
 #[must_use]
 pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let is_unknown = |name: &String| name.starts_with("LATCHKEY_") && !SETTINGS.contains(&name.as_str());
@@ -43,34 +37,16 @@ pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> 
     unknown
 }
 
-/// Shortest lifetime of an access token that can be configured, in seconds.
-pub const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 60;
-
-/// Longest lifetime of an access token, in seconds: what can be configured, what the verifier accepts at the most,
-/// how long a key verifies after its retirement, and how long a revocation is kept. One number, so that lowering
-/// the configured lifetime cannot let a token outlive its revocation.
-pub const MAX_ACCESS_TOKEN_LIFETIME_SECONDS: EpochSeconds = 3600;
-
-/// A variable of the environment is missing or wrong.
+/// A variable of the environment is missing or wrong. `form` says what it holds.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// Not set, or empty.
     #[error("the environment variable {name} is not set; it holds {form}")]
-    Missing {
-        /// The variable.
-        name: &'static str,
-        /// What belongs into it.
-        form: &'static str,
-    },
-    /// Set to something else than it takes. The value is not repeated: it may be a secret in the wrong place.
+    Missing { name: &'static str, form: &'static str },
+    /// Set to something else. The value is not repeated: it may be a secret in the wrong place.
     #[error("the environment variable {name} is not {form}")]
-    Invalid {
-        /// The variable.
-        name: &'static str,
-        /// What belongs into it.
-        form: &'static str,
-    },
-    /// `LATCHKEY_KEY_PURPOSES` names another purpose than there are. No secret belongs there, so the name is repeated.
+    Invalid { name: &'static str, form: &'static str },
+    /// `LATCHKEY_KEY_PURPOSES` names an unknown purpose. No secret belongs there, so the name is repeated.
     #[error("the environment variable LATCHKEY_KEY_PURPOSES names `{0}`, which is no purpose of a key")]
     UnknownPurpose(String),
 }
@@ -91,7 +67,7 @@ pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
     required(name, "the name of a DynamoDB table")
 }
 
-/// What is logged where nothing says it.
+/// The default of [`log_level`].
 pub const DEFAULT_LOG_LEVEL: Level = Level::INFO;
 
 /// The least level that is logged, from `LATCHKEY_LOG_LEVEL`; unset or empty, it is [`DEFAULT_LOG_LEVEL`]. It is not
@@ -116,73 +92,6 @@ fn level(name: &str) -> Result<Level, ConfigError> {
             return Err(ConfigError::Invalid { name: "LATCHKEY_LOG_LEVEL", form });
         }
     })
-}
-
-/// What seals private keys.
-#[derive(Clone, Debug)]
-pub enum SealingConfig {
-    /// A key that is configured itself, for a machine without KMS: 32 bytes in base64.
-    Local(SecretString),
-    /// A KMS key, by its id, its ARN or an alias.
-    Kms(String),
-}
-
-impl SealingConfig {
-    /// Reads `LATCHKEY_SEALING_KEY`, which only local tooling sets, or else `LATCHKEY_KMS_KEY_ID`.
-    ///
-    /// # Errors
-    /// Neither is set.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        match env::var("LATCHKEY_SEALING_KEY").ok().filter(|key| !key.is_empty()) {
-            Some(key) => Ok(Self::Local(SecretString::from(key))),
-            None => required("LATCHKEY_KMS_KEY_ID", "the id or the ARN of a KMS key").map(Self::Kms),
-        }
-    }
-}
-
-/// Whose tokens these are and for whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenParties {
-    /// `iss`, where it is configured.
-    issuer: Option<String>,
-    /// `aud`.
-    pub audience: String,
-}
-
-impl TokenParties {
-    /// Reads `LATCHKEY_ISSUER` (may be empty) and `LATCHKEY_AUDIENCE`.
-    ///
-    /// # Errors
-    /// The audience is missing, or the issuer is no URL.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::new(
-            env::var("LATCHKEY_ISSUER").unwrap_or_default(),
-            required("LATCHKEY_AUDIENCE", "the audience of the tokens")?,
-        )
-    }
-
-    /// An empty `issuer` means that the request's domain name gives it.
-    ///
-    /// # Errors
-    /// The issuer is no `https` URL (RFC 9068 §2.2 with RFC 8414 §2).
-    pub fn new(issuer: String, audience: String) -> Result<Self, ConfigError> {
-        if !issuer.is_empty() && (!issuer.starts_with("https://") || issuer.contains(['?', '#', ' '])) {
-            return Err(ConfigError::Invalid {
-                name: "LATCHKEY_ISSUER",
-                form: "an https URL without query or fragment, or empty",
-            });
-        }
-        Ok(Self { issuer: Some(issuer).filter(|issuer| !issuer.is_empty()), audience })
-    }
-
-    /// `iss` for a request that came in by `domain_name`: `requestContext.domainName`, which API Gateway sets, never
-    /// the Host header. `None` where neither is known.
-    #[must_use]
-    pub fn issuer(&self, domain_name: Option<&str>) -> Option<String> {
-        self.issuer
-            .clone()
-            .or_else(|| domain_name.filter(|name| !name.is_empty()).map(|name| format!("https://{name}")))
-    }
 }
 
 /// The origins of web pages elsewhere that may call the API.
@@ -234,92 +143,11 @@ fn serialized_origin(url: &str) -> String {
     origin.strip_suffix(own_port).unwrap_or(origin).to_owned()
 }
 
-/// How long an access token is to last, in seconds, from `LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS`.
+/// A setting with two values. `true` for `on`.
 ///
 /// # Errors
-/// It is missing, no number, or outside of 60 to 3600.
-pub fn access_token_lifetime_seconds() -> Result<EpochSeconds, ConfigError> {
-    number_in(
-        "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
-        MIN_ACCESS_TOKEN_LIFETIME_SECONDS..=MAX_ACCESS_TOKEN_LIFETIME_SECONDS,
-        "a whole number of seconds from 60 to 3600",
-    )
-}
-
-/// For how long a refresh token may be presented again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough
-/// for a client whose answer was lost and for a second tab, no longer.
-///
-/// # Errors
-/// It is missing, no number, or more than 60.
-pub fn refresh_grace_seconds() -> Result<EpochSeconds, ConfigError> {
-    number_in("LATCHKEY_REFRESH_GRACE_SECONDS", 0..=60, "a whole number of seconds from 0 to 60")
-}
-
-/// Failed logins, registrations and failed refreshes, each of them, from a source address within an hour before it has
-/// to wait, from `LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS`. Many people may share an address.
-///
-/// # Errors
-/// It is missing, no number, or outside of 1 to 1 000 000.
-pub fn free_attempts_per_address() -> Result<u64, ConfigError> {
-    number_in("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", 1..=1_000_000, "a whole number from 1 to 1000000")
-}
-
-/// Fewest code points of a new password, from `LATCHKEY_MIN_PASSWORD_LENGTH`.
-///
-/// # Errors
-/// It is missing, no number, or outside of 8 to 64.
-pub fn min_password_length() -> Result<usize, ConfigError> {
-    number_in("LATCHKEY_MIN_PASSWORD_LENGTH", 8..=64, "a whole number from 8 to 64")
-}
-
-/// What new access-token keys are for, from `LATCHKEY_SIGNING_ALGORITHM`.
-///
-/// # Errors
-/// It is missing or none of the four.
-#[cfg(feature = "store")]
-pub fn signing_algorithm() -> Result<crate::keys::algorithm::SigningAlgorithm, ConfigError> {
-    const NAME: &str = "LATCHKEY_SIGNING_ALGORITHM";
-    const FORM: &str = "one of ES256, RS256, EdDSA, HS256";
-    required(NAME, FORM)?.parse().map_err(|_| ConfigError::Invalid { name: NAME, form: FORM })
-}
-
-/// What the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names of purposes, separated by commas. Unset or empty,
-/// they are those that every stack needs.
-///
-/// # Errors
-/// It names something that is no purpose.
-#[cfg(feature = "store")]
-pub fn key_purposes() -> Result<Vec<KeyPurpose>, ConfigError> {
-    purposes(&env::var("LATCHKEY_KEY_PURPOSES").unwrap_or_default())
-}
-
-#[cfg(feature = "store")]
-fn purposes(names: &str) -> Result<Vec<KeyPurpose>, ConfigError> {
-    if names.is_empty() {
-        return Ok(vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken]);
-    }
-    let purpose = |name: &str| KeyPurpose::named(name).ok_or_else(|| ConfigError::UnknownPurpose(name.to_owned()));
-    names.split(',').map(purpose).collect()
-}
-
-/// Whether access tokens of HS256 are accepted, from `LATCHKEY_HS256`. A function that accepts them is given the
-/// secrets.
-///
-/// # Errors
-/// It is neither `accepted` nor `refused`.
-pub fn accepts_hs256() -> Result<bool, ConfigError> {
-    switch("LATCHKEY_HS256", ("accepted", "refused"), "`accepted` or `refused`")
-}
-
-/// Whether people may register themselves, from `LATCHKEY_REGISTRATION`.
-///
-/// # Errors
-/// It is neither `enabled` nor `disabled`.
-pub fn is_registration_enabled() -> Result<bool, ConfigError> {
-    switch("LATCHKEY_REGISTRATION", ("enabled", "disabled"), "`enabled` or `disabled`")
-}
-
-fn switch(name: &'static str, (on, off): (&str, &str), form: &'static str) -> Result<bool, ConfigError> {
+/// It is missing or another.
+pub fn switch(name: &'static str, (on, off): (&str, &str), form: &'static str) -> Result<bool, ConfigError> {
     match required(name, form)?.as_str() {
         value if value == on => Ok(true),
         value if value == off => Ok(false),
@@ -327,7 +155,11 @@ fn switch(name: &'static str, (on, off): (&str, &str), form: &'static str) -> Re
     }
 }
 
-fn number_in<T: FromStr + PartialOrd>(
+/// A number within a range.
+///
+/// # Errors
+/// It is missing, no number, or outside of the range.
+pub fn number_in<T: FromStr + PartialOrd>(
     name: &'static str,
     range: RangeInclusive<T>,
     form: &'static str,
@@ -342,27 +174,6 @@ fn number_in<T: FromStr + PartialOrd>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_empty_issuer_is_the_domain_name_of_the_request() {
-        let parties = TokenParties::new(String::new(), "latchkey".into()).unwrap();
-        assert_eq!(parties.issuer(Some("api.example.com")).as_deref(), Some("https://api.example.com"));
-        assert_eq!(parties.issuer(Some("")), None);
-        assert_eq!(parties.issuer(None), None);
-    }
-
-    #[test]
-    fn a_configured_issuer_wins_over_the_domain_name() {
-        let parties = TokenParties::new("https://login.example.com".into(), "latchkey".into()).unwrap();
-        assert_eq!(parties.issuer(Some("other")).as_deref(), Some("https://login.example.com"));
-    }
-
-    #[test]
-    fn an_issuer_is_an_https_url_without_query_or_fragment() {
-        for issuer in ["http://example.com", "example.com", "https://a?b", "https://a#b", "https://a b"] {
-            assert!(TokenParties::new(issuer.into(), "latchkey".into()).is_err(), "{issuer}");
-        }
-    }
 
     #[test]
     fn origins_are_compared_as_browsers_write_them() {
@@ -408,30 +219,6 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names, SETTINGS);
-    }
-
-    #[cfg(feature = "store")]
-    #[test]
-    fn purposes_of_keys_are_names_separated_by_commas() {
-        let both = vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken];
-        assert_eq!(purposes(""), Ok(both.clone()));
-        assert_eq!(purposes("access-token,refresh-token"), Ok(both));
-        assert_eq!(purposes("refresh-token"), Ok(vec![KeyPurpose::RefreshToken]));
-        for (names, unknown) in [
-            ("access-token,session", "session"),
-            ("access-token, refresh-token", " refresh-token"),
-            ("refresh-token,", ""),
-            ("first-key", "first-key"),
-        ] {
-            let error = purposes(names).unwrap_err();
-            assert_eq!(error, ConfigError::UnknownPurpose(unknown.to_owned()), "{names}");
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "the environment variable LATCHKEY_KEY_PURPOSES names `{unknown}`, which is no purpose of a key"
-                )
-            );
-        }
     }
 
     #[test]

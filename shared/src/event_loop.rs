@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::env;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -39,8 +40,8 @@ where
     let count = MapResponseLayer::new(move |()| {
         if (answered.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(EVENTS_OF_A_PROCESS) {
             let Err(error) = renew();
-            let error = crate::telemetry::chain(&error);
-            tracing::error!(event = "renew", outcome = "failed", error, "the process goes on as it is");
+            let error: &(dyn Error + 'static) = &error;
+            tracing::error!(event = "renew", outcome = "failed", error, "the process continues as it is");
         }
     });
     Runtime::new(service_fn(handler)).layer(count).run().await

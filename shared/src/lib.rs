@@ -1,42 +1,16 @@
-//! What Latchkey's Lambda functions have in common.
+//! What every Lambda function shares.
 //!
-//! A function's `main.rs` wires, its `handler.rs` translates, and what is decided is decided here:
-//! who a caller is ([`authentication`]), whether a token counts ([`authorization`], [`token::verifier`]),
-//! what a session is ([`session`]), which key signs ([`keys`]), and what is stored ([`store`]).
-//!
-//! Two rules hold everywhere. Time and randomness are arguments, never read deep inside; and an error
-//! enum of a module knows nothing of HTTP, which only [`http`] speaks.
+//! A function implements [`Function`], or [`HttpFunction`](http::HttpFunction) behind an HTTP API, and its `main` is one
+//! call of [`start`]. There is no AWS SDK here: a function that only answers for the caller that the authorizer allowed
+//! needs nothing else.
 
-#[cfg(feature = "store")]
-pub mod account;
-#[cfg(feature = "store")]
-pub mod authentication;
-#[cfg(feature = "store")]
-pub mod authorization;
-pub mod clock;
+pub mod caller;
 pub mod config;
-#[cfg(feature = "events")]
 pub mod event_loop;
+pub mod function;
 pub mod http;
-pub mod identity;
-#[cfg(feature = "store")]
-pub mod introspection;
-#[cfg(feature = "store")]
-pub mod keys;
-#[cfg(feature = "store")]
-pub mod password;
-#[cfg(feature = "store")]
-pub mod random;
-#[cfg(feature = "store")]
-pub mod roles;
-#[cfg(feature = "store")]
-pub mod session;
-#[cfg(feature = "store")]
-pub mod store;
+pub mod prelude;
 pub mod telemetry;
-#[cfg(feature = "store")]
-pub mod throttle;
-#[cfg(feature = "store")]
-pub mod token;
-#[cfg(feature = "store")]
-pub mod username;
+
+pub use caller::Caller;
+pub use function::{Function, StartError, start};

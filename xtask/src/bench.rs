@@ -7,47 +7,31 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::install::{self, InstallError};
-use crate::package::{self, Architecture, PackageError};
-use crate::process::{self, ProcessError, command};
-use crate::{progress, workspace};
+use local_stack::install::{self, InstallError};
+use local_stack::package::{self, Architecture, PackageError};
+use local_stack::process::{self, ProcessError, command};
+use local_stack::{progress, workspace};
+
+/// The parts of the bench, by the names that it has for them.
+const PARTS: [&str; 5] = ["cold", "warm", "hashing", "primitives", "load"];
 
 /// What `bench` is to do.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Fewer rounds and a short load: an impression within five minutes, besides building
     #[arg(long)]
     quick: bool,
-    /// These parts alone, with a comma between
-    #[arg(long, value_name = "PARTS", value_enum, value_delimiter = ',')]
-    only: Vec<Part>,
+    /// These parts alone, with a comma between: cold starts, warm calls of authorizers, warm logins (hashing),
+    /// signatures, keys and tokens (primitives), the whole path under load
+    #[arg(long, value_name = "PARTS", value_parser = PARTS, value_delimiter = ',')]
+    only: Vec<String>,
 }
-
-/// A part of what is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Part {
-    /// Cold starts
-    Cold,
-    /// Warm calls of authorizers
-    Warm,
-    /// Warm logins
-    Hashing,
-    /// Signatures, keys and tokens
-    Primitives,
-    /// The whole path under load
-    Load,
-}
-
-/// The functions that run, as they are for this machine's processor.
-pub const RUN: [&str; 4] = ["authorizer", "login", "protected", "token"];
-/// The functions whose archives have a target, as they are for the processor of the template.
-pub const WEIGHED: [&str; 2] = ["authorizer", "protected"];
 
 /// Something could not be measured, or misses its target.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub(crate) enum BenchError {
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
@@ -66,14 +50,14 @@ pub enum BenchError {
 ///
 /// # Errors
 /// Something cannot be built, or a target is missed.
-pub fn run(options: &Options) -> Result<(), BenchError> {
+pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
     process::listen_to_signals()?;
     progress::say(
         "Builds the functions as they are deployed, their peers and the bench. The first time that takes 15 to 25 minutes.",
     );
-    let packages = package::package(Architecture::of_this_machine(), RUN)?.directory;
-    let deployed = package::package(Architecture::DEPLOYED, WEIGHED)?.directory;
-    for (directory, binaries) in [(&packages, &RUN[..]), (&deployed, &WEIGHED)] {
+    let packages = package::package(Architecture::of_this_machine(), package::BENCHED)?.directory;
+    let deployed = package::package(Architecture::DEPLOYED, package::WEIGHED)?.directory;
+    for (directory, binaries) in [(&packages, &package::BENCHED[..]), (&deployed, &package::WEIGHED)] {
         for binary in binaries {
             let directory = directory.join(binary);
             package::unpack(&directory.join("bootstrap.zip"), &directory.join("unpacked"))?;
@@ -92,8 +76,8 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     process::run("cargo build", build)?;
     step.done();
 
-    if options.only.is_empty() || options.only.contains(&Part::Primitives) {
-        let step = progress::step("signatures, tokens, hashes and key rings, by criterion");
+    if options.only.is_empty() || options.only.iter().any(|part| part == "primitives") {
+        let step = progress::step("signatures, tokens, hashes and key sets, by criterion");
         // What an earlier run found is not of this one.
         let found = workspace::root().join("target/criterion");
         if found.exists() {
@@ -110,8 +94,8 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     bench.arg("--packages").arg(&packages).arg("--deployed").arg(&deployed).arg("--peers").arg(&peers);
     bench.arg("--output").arg(workspace::root().join("target/bench"));
     bench.args(options.quick.then_some("--quick"));
-    for part in options.only.iter().filter_map(Part::to_possible_value) {
-        bench.arg("--only").arg(part.get_name());
+    for part in &options.only {
+        bench.arg("--only").arg(part);
     }
     Ok(process::run("the bench", bench)?)
 }

@@ -6,14 +6,14 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::install::{self, InstallError};
-use crate::process::{self, ProcessError, command};
 use crate::translation::{self, Extent, TranslationError};
-use crate::{progress, stack, workspace};
+use local_stack::install::{self, InstallError};
+use local_stack::process::{self, ProcessError, command};
+use local_stack::{progress, stack, workspace};
 
 /// What `check` is to do.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Keep the API's body as SAM makes it now, in xtask/aws/api.json
     #[arg(long)]
     update: bool,
@@ -21,7 +21,7 @@ pub struct Options {
 
 /// Not everything is in order.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub(crate) enum CheckError {
     /// These are not.
     #[error("not in order: {}", .0.join(", "))]
     Failed(Vec<&'static str>),
@@ -82,7 +82,7 @@ const CHECKS: [(&str, Check); 17] = [
 ///
 /// # Errors
 /// One of them finds something, or cannot be run.
-pub fn run(options: &Options) -> Result<(), CheckError> {
+pub(crate) fn run(options: &Options) -> Result<(), CheckError> {
     process::listen_to_signals()?;
     let (mut failed, mut skipped) = (Vec::new(), Vec::new());
     for (name, check) in CHECKS {

@@ -1,12 +1,22 @@
 //! `cargo xtask`: the commands.
 
+mod bench;
+mod check;
+mod package;
+mod rehearse;
+mod reload;
+mod test;
+mod translation;
+mod up;
+mod watched;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, check, functions, package, process, progress, rehearse, test, up};
+use local_stack::{functions, process, progress};
 
 /// Run, test and check Latchkey on this machine.
 ///

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sam_template::{Parameters, Template};
 
-use crate::install::{self, InstallError};
-use crate::package::{self, Architecture, PackageError};
-use crate::process::{self, ProcessError};
-use crate::{progress, workspace};
+use local_stack::install::{self, InstallError};
+use local_stack::package::{self, Architecture, PackageError};
+use local_stack::process::{self, ProcessError};
+use local_stack::{progress, workspace};
 
 /// The commit of the release before this one. A stack of it must become one of this release, and go back.
 const RELEASE_BEFORE: &str = "80298bf6d91056d4c60d24be3af539b2c7436a49";
@@ -24,7 +24,7 @@ const ARM64_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 
 /// What `rehearse` is to do.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Leave out what takes longest: `sam build`, and what it makes
     #[arg(long)]
     quick: bool,
@@ -32,7 +32,7 @@ pub struct Options {
 
 /// The rehearsal failed.
 #[derive(Debug, thiserror::Error)]
-pub enum RehearseError {
+pub(crate) enum RehearseError {
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
@@ -63,7 +63,7 @@ pub enum RehearseError {
 ///
 /// # Errors
 /// Something cannot be built, or does not hold.
-pub fn run(options: &Options) -> Result<(), RehearseError> {
+pub(crate) fn run(options: &Options) -> Result<(), RehearseError> {
     process::listen_to_signals()?;
     if !options.quick && !can_run_what_is_deployed() {
         return Err(RehearseError::NoQemu);

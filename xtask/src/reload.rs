@@ -8,18 +8,18 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 use std::{fs, io};
 
-use crate::functions::FunctionsError;
-use crate::process::{self, ProcessError};
-use crate::stack::Stack;
 use crate::watched::Watched;
-use crate::{progress, workspace};
+use local_stack::functions::FunctionsError;
+use local_stack::process::{self, ProcessError};
+use local_stack::stack::Stack;
+use local_stack::{progress, workspace};
 
 /// What the functions are made of.
-const SOURCES: [&str; 5] = ["Cargo.lock", "Cargo.toml", "functions", "shared", "web"];
+const SOURCES: [&str; 8] = ["Cargo.lock", "Cargo.toml", "api", "auth", "functions", "shared", "verifier", "web"];
 
 /// What is looked at.
 #[derive(Debug)]
-pub struct Reload {
+pub(crate) struct Reload {
     sources: Watched,
     template: Watched,
 }
@@ -27,7 +27,7 @@ pub struct Reload {
 impl Reload {
     /// What is there now is what runs.
     #[must_use]
-    pub fn from_now() -> Self {
+    pub(crate) fn from_now() -> Self {
         let sources = SOURCES.map(|name| workspace::root().join(name)).to_vec();
         Self { sources: Watched::new(sources), template: Watched::new(vec![workspace::template()]) }
     }
@@ -36,7 +36,7 @@ impl Reload {
     ///
     /// # Errors
     /// This program was asked to stop while it built.
-    pub fn look(&mut self, stack: &mut Stack) -> Result<(), ProcessError> {
+    pub(crate) fn look(&mut self, stack: &mut Stack) -> Result<(), ProcessError> {
         if let Some(file) = self.sources.changed().first() {
             let file = in_checkout(file);
             match build_and_restart(stack) {

@@ -3,16 +3,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::install::{self, InstallError, Tools};
-use crate::lock::{Lock, LockError};
-use crate::process::{self, ProcessError, command};
-use crate::stack::{self, Stack, StackError};
-use crate::up;
-use crate::{progress, workspace};
+use local_stack::install::{self, InstallError, Tools};
+use local_stack::lock::{Lock, LockError};
+use local_stack::process::{self, ProcessError, command};
+use local_stack::stack::{self, Stack, StackError};
+use local_stack::{progress, workspace};
 
 /// The tests did not pass, or could not be run.
 #[derive(Debug, thiserror::Error)]
-pub enum TestError {
+pub(crate) enum TestError {
     /// Tests run already.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -32,12 +31,12 @@ pub enum TestError {
 ///
 /// # Errors
 /// The tests cannot be run.
-pub fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
+pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
     process::listen_to_signals()?;
     let _lock = Lock::take(&workspace::local().join("test"))?;
     let tools = Tools::find_or_install()?;
     let oauth_client = install::oauth_client()?;
-    up::build()?;
+    stack::build()?;
     let step = progress::step("building the tests");
     let mut build = command("cargo");
     build.args(["test", "--workspace", "--no-run"]).current_dir(workspace::root());

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::install::{self, InstallError};
-use crate::process::{self, ProcessError, command};
-use crate::workspace;
+use local_stack::install::{self, InstallError};
+use local_stack::process::{self, ProcessError, command};
+use local_stack::workspace;
 
 /// The translation cannot be looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum TranslationError {
+pub(crate) enum TranslationError {
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
@@ -23,8 +23,9 @@ pub enum TranslationError {
 
 /// For which parameters a template is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// The defaults.
+    #[cfg(test)]
     Defaults,
     /// The defaults, those of `samconfig.toml`, and each at its ends.
     All,
@@ -36,10 +37,11 @@ pub enum Extent {
 ///
 /// # Errors
 /// It cannot be looked at.
-pub fn findings(template: &Path, extent: Extent) -> Result<Vec<String>, TranslationError> {
+pub(crate) fn findings(template: &Path, extent: Extent) -> Result<Vec<String>, TranslationError> {
     let root = workspace::root();
     let mut hold = python("hold.py")?;
     hold.args(match extent {
+        #[cfg(test)]
         Extent::Defaults => Some("--defaults"),
         Extent::All => None,
         Extent::Update => Some("--update"),
@@ -59,7 +61,7 @@ pub fn findings(template: &Path, extent: Extent) -> Result<Vec<String>, Translat
 ///
 /// # Errors
 /// The template cannot be translated, or the linter finds something.
-pub fn lint() -> Result<(), TranslationError> {
+pub(crate) fn lint() -> Result<(), TranslationError> {
     let directory = workspace::local().join("check/translated");
     let failed = |error| TranslationError::File(directory.clone(), error);
     if directory.exists() {
@@ -86,3 +88,6 @@ fn python(script: &str) -> Result<std::process::Command, TranslationError> {
     python.arg(workspace::root().join("xtask/aws").join(script)).current_dir(workspace::root());
     Ok(python)
 }
+
+#[cfg(test)]
+mod tests;

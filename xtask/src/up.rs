@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::dynamodb_local::Storage;
-use crate::health::{self, Health, HealthError};
-use crate::install::{InstallError, Tools};
-use crate::lock::{Lock, LockError};
-use crate::port::{self, PortError};
-use crate::process::{self, ProcessError};
 use crate::reload::Reload;
-use crate::stack::{self, Stack, StackError};
-use crate::{progress, workspace};
+use local_stack::dynamodb_local::Storage;
+use local_stack::health::{self, Health, HealthError};
+use local_stack::install::{InstallError, Tools};
+use local_stack::lock::{Lock, LockError};
+use local_stack::port::{self, PortError};
+use local_stack::process::{self, ProcessError};
+use local_stack::stack::{self, Stack, StackError};
+use local_stack::{progress, workspace};
 
 /// Where `cargo lambda invoke` looks by itself.
 const INVOKE_PORT: u16 = 9000;
 
 /// What `up` is to do.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The port of the API
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -38,7 +38,7 @@ pub struct Options {
 
 /// `up` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum UpError {
+pub(crate) enum UpError {
     /// The port.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -72,7 +72,7 @@ pub enum UpError {
 ///
 /// # Errors
 /// Something does not start, a part ends, or this program was asked to stop.
-pub fn run(options: &Options) -> Result<(), UpError> {
+pub(crate) fn run(options: &Options) -> Result<(), UpError> {
     let started = Instant::now();
     process::listen_to_signals()?;
     // Before anything is touched: the port and the data are what two of these would quarrel about.
@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> Result<(), UpError> {
         fs::remove_dir_all(&directory).map_err(|error| UpError::Remove(directory.clone(), error))?;
     }
     let tools = Tools::find_or_install()?;
-    build()?;
+    stack::build()?;
     let mut stack = Stack::start(
         &tools,
         &stack::Options {
@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             invoke_port: Some(INVOKE_PORT),
             storage: Storage::Disk(directory.join("dynamodb")),
             directory: directory.clone(),
-            parameters: development_parameters(),
+            parameters: stack::development_parameters(),
             variables: BTreeMap::new(),
         },
     )?;
@@ -122,27 +122,6 @@ pub fn run(options: &Options) -> Result<(), UpError> {
             return Ok(());
         }
     }
-}
-
-/// What is other than in a deployment: every page may call the API, also one that was opened from a file (`Origin:
-/// null`). No cookie is involved, so that gives a page nothing it could not do from a server of its own.
-#[must_use]
-pub fn development_parameters() -> BTreeMap<String, String> {
-    BTreeMap::from([("AllowedOrigins".to_owned(), "*".to_owned())])
-}
-
-/// Builds every binary at once, with the features that `cargo lambda watch` will ask for, so that it has nothing to
-/// build.
-///
-/// # Errors
-/// The build fails.
-pub fn build() -> Result<(), ProcessError> {
-    let step = progress::step("building");
-    let mut cargo = process::command("cargo");
-    cargo.args(["build", "--workspace"]).current_dir(workspace::root());
-    process::run("cargo build", cargo)?;
-    step.done();
-    Ok(())
 }
 
 /// What the operator's command needs to work on this stack, for a shell to read: by this user alone, because one of the

@@ -13,7 +13,7 @@ type Times = BTreeMap<PathBuf, SystemTime>;
 
 /// Files, and directories with all that is below them.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     roots: Vec<PathBuf>,
     /// As it was when the last change was told.
     told: Times,
@@ -24,14 +24,14 @@ pub struct Watched {
 impl Watched {
     /// Remembers how things are now. What does not exist may come to exist.
     #[must_use]
-    pub fn new(roots: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(roots: Vec<PathBuf>) -> Self {
         let told = times(&roots);
         Self { roots, seen: told.clone(), told }
     }
 
     /// The files that were written, made or removed since the last change that was told; none while they are still being
     /// written: a change is told by the second look that sees it.
-    pub fn changed(&mut self) -> Vec<PathBuf> {
+    pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         let now = times(&self.roots);
         if now != self.seen {
             self.seen = now;

@@ -10,29 +10,31 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::thread;
 
+use auth::EpochSeconds;
+use auth::id::UserId;
+use auth::password::error::HashError;
+use auth::password::hash::Hasher;
+use auth::password::limits;
+use auth::random::RandomError;
+use auth::roles::{MAX_ROLES_BYTES, Role, Roles};
+use auth::store::StoreError;
+use auth::store::users::{Addition, UsersTable};
+use auth::user::User;
+use auth::username::Username;
 use aws_lc_rs::rand::SystemRandom;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use shared::account;
-use shared::clock;
-use shared::password::hash::{HashError, Hasher};
-use shared::password::limits;
-use shared::random::RandomError;
-use shared::roles::{MAX_ROLES_BYTES, Roles};
-use shared::store::StoreError;
-use shared::store::users::UsersTable;
-use shared::username::Username;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
 
-use crate::terminal::{Output, complain};
+use crate::terminal::{Output, print_error};
 
 /// Longest line, in bytes.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// How many users are written at once.
 const AT_ONCE: usize = 32;
-/// After how many lines progress is said, on a terminal and elsewhere.
+/// After how many lines progress is printed, on a terminal and elsewhere.
 const PROGRESS_LINES: (u64, u64) = (100, 10_000);
 
 /// The import was not done, or not wholly.
@@ -176,7 +178,7 @@ async fn import(
     output: Output,
 ) -> Result<(), Cause> {
     let random = SystemRandom::new();
-    let now = clock::now();
+    let now = EpochSeconds::now();
     let mut names = HashSet::new();
     let mut writes = JoinSet::new();
     let mut outcome = loop {
@@ -189,7 +191,7 @@ async fn import(
                     None => break Ok(()),
                 };
                 progress.lines += 1;
-                say_progress(progress);
+                print_progress(progress);
                 let Accepted { username, hash, roles } = match accept(&line, &mut names) {
                     Some(Ok(accepted)) => accepted,
                     Some(Err(reason)) => {
@@ -198,8 +200,8 @@ async fn import(
                     }
                     None => continue,
                 };
-                let user = match account::user_with_hash(&random, &username, hash, roles, now) {
-                    Ok(user) => user,
+                let user = match UserId::random(&random) {
+                    Ok(user_id) => User::new(user_id, username, hash, roles, now),
                     Err(error) => break Err(error.into()),
                 };
                 let users = users.clone();
@@ -208,7 +210,7 @@ async fn import(
         }
     };
     while let Some(write) = writes.join_next().await {
-        // The first failure is the one that is told.
+        // The first failure is the one that is reported.
         if let Err(error) = count(write, progress)
             && outcome.is_ok()
         {
@@ -218,10 +220,10 @@ async fn import(
     outcome
 }
 
-fn count(write: Result<Result<bool, StoreError>, JoinError>, progress: &mut Progress) -> Result<(), StoreError> {
+fn count(write: Result<Result<Addition, StoreError>, JoinError>, progress: &mut Progress) -> Result<(), StoreError> {
     match write {
-        Ok(Ok(true)) => progress.imported += 1,
-        Ok(Ok(false)) => progress.already_there += 1,
+        Ok(Ok(Addition::Added)) => progress.imported += 1,
+        Ok(Ok(Addition::NameTaken)) => progress.already_there += 1,
         Ok(Err(error)) => return Err(error),
         // A write neither panics nor is cancelled.
         Err(_) => {}
@@ -280,7 +282,7 @@ fn read(line: &[u8]) -> Result<Accepted, String> {
         return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
     }
     let text = str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
-    // An array would do for serde.
+    // Serde would accept an array.
     let line: Line = Some(text).filter(|text| text.trim_start().starts_with('{')).and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
         "it is not a JSON object with the strings `username` and `hash`, perhaps the list of strings `roles`, and nothing else"
             .to_owned()
@@ -295,20 +297,21 @@ fn read(line: &[u8]) -> Result<Accepted, String> {
             format!("the hash of {username} is none that can be imported; `latchkey user import --help` says which can")
         }
     })?;
-    let roles = Roles::new(line.roles).map_err(|error| format!("the roles of {username} cannot be set: {error}"))?;
+    let roles = line.roles.into_iter().map(Role::from_stored).collect();
+    let roles = Roles::new(roles).map_err(|error| format!("the roles of {username} cannot be set: {error}"))?;
     Ok(Accepted { username, hash: line.hash, roles })
 }
 
 fn refuse(progress: &mut Progress, reason: String, output: Output) {
     if !output.json {
         clear_progress();
-        complain(&format!("line {}: {reason}", progress.lines));
+        print_error(&format!("line {}: {reason}", progress.lines));
     }
     progress.refused.push((progress.lines, reason));
 }
 
 /// On a terminal one line that changes, elsewhere a line now and then.
-fn say_progress(progress: &Progress) {
+fn print_progress(progress: &Progress) {
     let mut stderr = io::stderr();
     let is_terminal = stderr.is_terminal();
     let interval = if is_terminal { PROGRESS_LINES.0 } else { PROGRESS_LINES.1 };

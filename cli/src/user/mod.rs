@@ -5,22 +5,26 @@ mod import;
 use std::env;
 use std::fmt::Write as _;
 
+use api::config;
+use auth::EpochSeconds;
+use auth::accounts::{self, AccountError, Accounts, Effect};
+use auth::password::Password;
+use auth::password::hash::Hasher;
+use auth::password::policy::{DEFAULT_MIN_CODE_POINTS, PasswordPolicy, PolicyError, Weakness};
+use auth::roles::{Role, Roles, RolesError};
+use auth::store::StoreError;
+use auth::store::client::config_loader;
+use auth::store::denylist::DenylistTable;
+use auth::store::login_attempts::LoginAttemptsTable;
+use auth::store::users::{Addition, UsersTable};
+use auth::throttle::Throttle;
+use auth::user::{User, UserStatus};
+use auth::username::{Username, UsernameError};
 use aws_lc_rs::rand::SystemRandom;
 use clap::{Args, Subcommand};
+use latchkey_verifier::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use serde_json::{Value, json};
-use shared::account::{self, AccountError, Accounts};
-use shared::clock;
-use shared::config::{self, ConfigError, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
-use shared::password::Password;
-use shared::password::hash::Hasher;
-use shared::password::policy::{DEFAULT_MIN_CODE_POINTS, PasswordPolicy, PolicyError};
-use shared::roles::{self, Roles, RolesError};
-use shared::store::StoreError;
-use shared::store::denylist::DenylistTable;
-use shared::store::login_attempts::LoginAttemptsTable;
-use shared::store::users::{User, UserStatus, UsersTable};
-use shared::throttle::Throttle;
-use shared::username::{Username, UsernameError};
+use shared::config::{ConfigError, table_name};
 
 use crate::terminal::{self, Output, PasswordError};
 use import::ImportError;
@@ -42,8 +46,8 @@ enum UserCommand {
         /// The user's name: letters, digits and . _ - + @, in any case
         name: String,
         /// A role of the user; may be given more than once. All of them take at most 1 KiB of a token
-        #[arg(long = "role", value_name = "ROLE", value_parser = roles::parse_one)]
-        roles: Vec<String>,
+        #[arg(long = "role", value_name = "ROLE", value_parser = Role::parse)]
+        roles: Vec<Role>,
     },
     /// Show a user
     Show {
@@ -52,40 +56,40 @@ enum UserCommand {
     },
     /// List all users, in no order
     List,
-    /// Give a user another password; every session and token from before is dead
+    /// Give a user another password; every session and token from before is revoked
     ///
     /// The password is asked for, or read as a line from standard input. Failed attempts are forgotten.
     SetPassword {
         /// The user's name
         name: String,
     },
-    /// Give a user other roles, in place of those there are. They count from the next login or refresh on
+    /// Replace the roles of a user. The new ones take effect at the next login or refresh
     SetRoles {
         /// The user's name
         name: String,
         /// A role; may be given more than once. All of them take at most 1 KiB of a token
-        #[arg(long = "role", value_name = "ROLE", value_parser = roles::parse_one, required_unless_present = "none")]
-        roles: Vec<String>,
+        #[arg(long = "role", value_name = "ROLE", value_parser = Role::parse, required_unless_present = "none")]
+        roles: Vec<Role>,
         /// No role at all
         #[arg(long, conflicts_with = "roles")]
         none: bool,
     },
-    /// Let a user who was disabled log in again. What was ended stays ended, and failed attempts are forgotten
+    /// Let a disabled user log in again. What was revoked stays revoked, and failed attempts are forgotten
     Enable {
         /// The user's name
         name: String,
     },
-    /// Disable a user, who then cannot log in; every session and token is dead at once
+    /// Disable a user, who then cannot log in; every session and token is revoked
     Disable {
         /// The user's name
         name: String,
     },
-    /// End everything a user has: every session and token is dead at once. The user may log in again
+    /// Revoke every session and token of a user, who may log in again
     Revoke {
         /// The user's name
         name: String,
     },
-    /// Forget the failed attempts to log in as a user, so that the next one need not wait
+    /// Forget the failed login attempts of a user, so that the next one need not wait
     Unlock {
         /// The user's name
         name: String,
@@ -123,9 +127,9 @@ pub(crate) enum UserError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("{0} Nothing was changed.")]
-    Weak(shared::password::policy::Weakness),
+    Weak(Weakness),
     #[error(
-        "{username} has the new password, and every session and token from before is dead, but failed attempts are not forgotten; \
+        "{username} has the new password, and every session and token from before is revoked, but failed attempts are not forgotten; \
          `latchkey user unlock {username}` forgets them"
     )]
     AttemptsNotForgotten { username: Username, source: StoreError },
@@ -164,18 +168,19 @@ struct Tables {
 
 impl Tables {
     async fn open() -> Result<Self, ConfigError> {
-        let name = config::table_name("USERS_TABLE_NAME")?;
+        let name = table_name("USERS_TABLE_NAME")?;
         let client = client().await;
         Ok(Self { users: UsersTable::new(client.clone(), name), client })
     }
 
-    fn denylist(&self) -> Result<DenylistTable, ConfigError> {
-        Ok(DenylistTable::new(self.client.clone(), config::table_name("DENYLIST_TABLE_NAME")?))
+    fn accounts(&self) -> Result<Accounts, ConfigError> {
+        let denylist = DenylistTable::new(self.client.clone(), table_name("DENYLIST_TABLE_NAME")?);
+        Ok(Accounts::new(self.users.clone(), denylist))
     }
 
     /// Only for [`Throttle::unlock`], so the limits do not matter.
     fn throttle(&self) -> Result<Throttle, ConfigError> {
-        let name = config::table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
+        let name = table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
         Ok(Throttle::new(LoginAttemptsTable::new(self.client.clone(), name), 1))
     }
 }
@@ -202,24 +207,24 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
         UserCommand::Enable { name } => enable(&tables, &name, output).await,
         UserCommand::Disable { name } => {
             let username = parse(&name)?;
-            let denylist = tables.denylist()?;
-            let accounts = Accounts { users: &tables.users, denylist: &denylist };
-            let changed = accounts.disable(&username, clock::now()).await.map_err(|error| of(error, &username))?;
-            let text = if changed {
-                format!("disabled {username}: no login any more, and every session and token is dead")
-            } else {
-                format!("{username} was disabled already")
+            let accounts = tables.accounts()?;
+            let effect =
+                accounts.disable(&username, EpochSeconds::now()).await.map_err(|error| of(error, &username))?;
+            let text = match effect {
+                Effect::Changed => {
+                    format!("disabled {username}: no login any more, and every session and token is revoked")
+                }
+                Effect::Unchanged => format!("{username} was disabled already"),
             };
-            output.action(&text, &username, "disable", changed);
+            output.action(&text, &username, "disable", effect);
             Ok(())
         }
         UserCommand::Revoke { name } => {
             let username = parse(&name)?;
-            let denylist = tables.denylist()?;
-            let accounts = Accounts { users: &tables.users, denylist: &denylist };
-            accounts.revoke(&username, clock::now()).await.map_err(|error| of(error, &username))?;
-            let text = format!("every session and token of {username} is dead; {username} may log in again");
-            output.action(&text, &username, "revoke", true);
+            let accounts = tables.accounts()?;
+            accounts.revoke(&username, EpochSeconds::now()).await.map_err(|error| of(error, &username))?;
+            let text = format!("every session and token of {username} is revoked; {username} may log in again");
+            output.action(&text, &username, "revoke", Effect::Changed);
             Ok(())
         }
         UserCommand::Unlock { name } => {
@@ -230,14 +235,14 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             tables.throttle()?.unlock(&username).await?;
             let text =
                 format!("failed attempts to log in as {username} are forgotten; those of source addresses are not");
-            output.action(&text, &username, "unlock", true);
+            output.action(&text, &username, "unlock", Effect::Changed);
             Ok(())
         }
         UserCommand::Import { file } => Ok(import::run(&tables.users, &file, output).await?),
     }
 }
 
-async fn add(tables: &Tables, name: &str, roles: Vec<String>, output: Output) -> Result<(), UserError> {
+async fn add(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
     let policy = policy()?;
     let roles = roles_of(&username, roles)?;
@@ -248,8 +253,9 @@ async fn add(tables: &Tables, name: &str, roles: Vec<String>, output: Output) ->
     let password = terminal::new_password()?;
     policy.check(&password, &username).map_err(UserError::Weak)?;
     let user = new_user(&username, &password, roles)?;
-    if !tables.users.add(&user).await? {
-        return Err(UserError::Taken(username));
+    match tables.users.add(&user).await? {
+        Addition::Added => {}
+        Addition::NameTaken => return Err(UserError::Taken(username)),
     }
     let text = format!("added {username}, id {}, roles {}", user.user_id, roles_text(&user.roles));
     output.result(&text, &record(&user));
@@ -259,40 +265,38 @@ async fn add(tables: &Tables, name: &str, roles: Vec<String>, output: Output) ->
 async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
     let policy = policy()?;
-    let (denylist, throttle) = (tables.denylist()?, tables.throttle()?);
+    let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
     if tables.users.find(&username).await?.is_none() {
         return Err(UserError::Unknown(username));
     }
     let password = terminal::new_password()?;
-    let accounts = Accounts { users: &tables.users, denylist: &denylist };
     accounts
-        .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, clock::now())
+        .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, EpochSeconds::now())
         .await
         .map_err(|error| of(error, &username))?;
     if let Err(source) = throttle.unlock(&username).await {
         return Err(UserError::AttemptsNotForgotten { username, source });
     }
     let text = format!(
-        "{username} has the new password: every session and token from before is dead, and failed attempts are forgotten"
+        "{username} has the new password: every session and token from before is revoked, and failed attempts are forgotten"
     );
-    output.action(&text, &username, "set-password", true);
+    output.action(&text, &username, "set-password", Effect::Changed);
     Ok(())
 }
 
-async fn set_roles(tables: &Tables, name: &str, roles: Vec<String>, output: Output) -> Result<(), UserError> {
+async fn set_roles(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
     let new = roles_of(&username, roles)?;
     let roles = new.as_slice();
-    let denylist = tables.denylist()?;
+    let accounts = tables.accounts()?;
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     let changed = user.roles != roles;
     let text = if changed {
-        let accounts = Accounts { users: &tables.users, denylist: &denylist };
         accounts.set_roles(&username, &new).await.map_err(|error| of(error, &username))?;
         let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
         format!(
-            "{username} now has the roles: {}. They count from the next login or refresh on. Access tokens from before keep the \
-             old ones until they expire, {minutes} minutes at the most; `latchkey user revoke {username}` ends them now",
+            "{username} now has the roles: {}. They take effect at the next login or refresh. Access tokens from before keep the \
+             old ones until they expire, after {minutes} minutes at most; `latchkey user revoke {username}` ends them now",
             roles_text(roles)
         )
     } else {
@@ -305,23 +309,21 @@ async fn set_roles(tables: &Tables, name: &str, roles: Vec<String>, output: Outp
 
 async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
     let username = parse(name)?;
-    let (denylist, throttle) = (tables.denylist()?, tables.throttle()?);
+    let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     if user.status == UserStatus::Disabled {
         // What was guessed meanwhile must not keep the user out. First, so that what fails here is done by the next
         // try.
         throttle.unlock(&username).await?;
     }
-    let accounts = Accounts { users: &tables.users, denylist: &denylist };
-    let changed = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
-    let text = if changed {
-        format!(
-            "enabled {username}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay dead"
-        )
-    } else {
-        format!("{username} was enabled already")
+    let effect = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
+    let text = match effect {
+        Effect::Changed => format!(
+            "enabled {username}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay revoked"
+        ),
+        Effect::Unchanged => format!("{username} was enabled already"),
     };
-    output.action(&text, &username, "enable", changed);
+    output.action(&text, &username, "enable", effect);
     Ok(())
 }
 
@@ -332,13 +334,20 @@ pub(crate) async fn table() -> Result<UsersTable, ConfigError> {
 
 /// A client with a person's credentials.
 pub(crate) async fn client() -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&shared::store::client::config_loader().load().await)
+    aws_sdk_dynamodb::Client::new(&config_loader().load().await)
 }
 
 /// A user of the first epoch who may log in.
 pub(crate) fn new_user(username: &Username, password: &Password, roles: Roles) -> Result<User, UserError> {
-    account::new_user(&Hasher::new(), &SystemRandom::new(), username, password, roles, clock::now())
-        .map_err(|error| of(error, username))
+    let made = accounts::new_user(
+        &Hasher::new(),
+        &SystemRandom::new(),
+        username.clone(),
+        password,
+        roles,
+        EpochSeconds::now(),
+    );
+    made.map_err(|error| of(error, username))
 }
 
 /// What a new password must be. An operator's shell need not say it.
@@ -362,11 +371,12 @@ fn parse(name: &str) -> Result<Username, UserError> {
     Username::parse(name).map_err(|source| UserError::Name { name: name.to_owned(), source })
 }
 
-fn roles_of(username: &Username, roles: Vec<String>) -> Result<Roles, UserError> {
+fn roles_of(username: &Username, roles: Vec<Role>) -> Result<Roles, UserError> {
     Roles::new(roles).map_err(|source| UserError::Roles { username: username.clone(), source })
 }
 
-fn roles_text(roles: &[String]) -> String {
+fn roles_text(roles: &[Role]) -> String {
+    let roles: Vec<_> = roles.iter().map(Role::as_str).collect();
     if roles.is_empty() { "none".to_owned() } else { roles.join(", ") }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use e2e::deployment::{Aws, Stack};
+use local_stack::package::{Architecture, budget_bytes};
+use local_stack::{stack, workspace};
 use serde_json::{Value, json};
-use xtask::package::{Architecture, budget_bytes};
-use xtask::{stack, workspace};
 
 use crate::roles::text;
 

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use e2e::deployment::{Aws, Stack, text_of};
 use e2e::{Client, Tokens, unverified};
+use local_stack::process::command;
+use local_stack::workspace;
 use serde_json::{Value, json};
-use xtask::process::command;
-use xtask::workspace;
 
 /// The tests that know nothing but the HTTP contract.
 const HTTP_TESTS: [&str; 7] = ["account", "attacks", "cors", "flow", "login", "refusals", "token"];

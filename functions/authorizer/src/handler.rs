@@ -1,24 +1,26 @@
 //! Event in, answer out.
 //!
-//! | What is known of the token              | HTTP API 2.0          | HTTP API 1.0  | REST and WebSocket API      |
-//! |-----------------------------------------|-----------------------|---------------|-----------------------------|
-//! | It counts                               | `isAuthorized: true`  | Allow         | Allow                       |
-//! | There is none, or it is not good        | `isAuthorized: false` | Deny          | error `Unauthorized`: 401   |
-//! | It was good and is revoked              | `isAuthorized: false` | Deny          | Deny: 403                   |
-//! | Nothing: the store fails, …             | error: 500            | error: 500    | error: 500                  |
+//! | The token                          | HTTP API 2.0          | HTTP API 1.0  | REST and WebSocket API      |
+//! |------------------------------------|-----------------------|---------------|-----------------------------|
+//! | is valid                           | `isAuthorized: true`  | Allow         | Allow                       |
+//! | is missing or not valid            | `isAuthorized: false` | Deny          | error `Unauthorized`: 401   |
+//! | is valid and revoked               | `isAuthorized: false` | Deny          | Deny: 403                   |
+//! | is not known: the store fails, …   | error: 500            | error: 500    | error: 500                  |
 //!
-//! To Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not, it
-//! says `refused` with `unauthorized_error`, which is a metric too: `UnauthorizedErrors`.
+//! For Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not; it has
+//! `refused` with `unauthorized_error`, which is a metric too: `UnauthorizedErrors`.
 
 use std::time::Instant;
 
-use lambda_runtime::Diagnostic;
+use api::config::TokenParties;
+use api::environment::Environment;
+use auth::EpochSeconds;
+use auth::authorization::{AccessTokenAuthorizer, AuthorizationError};
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use latchkey_verifier::{AccessTokenClaims, Expected, ExpectedIssuer, Refusal};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::authorization::{AccessTokenAuthorizer, AuthorizationError};
-use shared::config::TokenParties;
-use shared::identity::Identity;
-use shared::token::verifier::{Check, Expected, ExpectedIssuer, Refusal};
-use shared::{clock, telemetry};
+use shared::{Caller, Function, StartError, telemetry};
 
 use crate::event::answer::{Answer, PolicyResponse, RoleError, SimpleResponse};
 use crate::event::{Event, EventError, Kind};
@@ -26,12 +28,18 @@ use crate::event::{Event, EventError, Kind};
 /// Why a request does not pass.
 #[derive(Debug, thiserror::Error)]
 enum DecisionError {
-    /// The token does not count, or that could not be found out.
+    /// The token is rejected, or whether it is valid is not known.
     #[error(transparent)]
-    Authorization(AuthorizationError),
+    Authorization(#[from] AuthorizationError),
     /// Whose tokens to accept is not known.
     #[error("the issuer is not known: LATCHKEY_ISSUER is empty and the request has no domain name")]
     NoIssuer,
+}
+
+impl From<Refusal> for DecisionError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Authorization(refusal.into())
+    }
 }
 
 impl DecisionError {
@@ -42,23 +50,52 @@ impl DecisionError {
             Self::NoIssuer => "no_issuer",
         }
     }
-}
 
-impl<E: Into<AuthorizationError>> From<E> for DecisionError {
-    fn from(error: E) -> Self {
-        Self::Authorization(error.into())
+    /// `None` where whether the token is valid is not known.
+    const fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::Authorization(AuthorizationError::Refused(_)) => Some(Rejection::NotValid),
+            Self::Authorization(AuthorizationError::Revoked(_)) => Some(Rejection::Revoked),
+            Self::Authorization(AuthorizationError::Store(_)) | Self::NoIssuer => None,
+        }
     }
 }
 
-/// What an answer needs.
+/// Why a token is rejected, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rejection {
+    /// It is missing or not valid.
+    NotValid,
+    /// It was valid and is revoked.
+    Revoked,
+}
+
 pub(crate) struct Authorizer {
-    pub(crate) tokens: AccessTokenAuthorizer,
-    pub(crate) parties: TokenParties,
+    tokens: AccessTokenAuthorizer,
+    parties: TokenParties,
+}
+
+impl Function for Authorizer {
+    const NAME: &'static str = env!("CARGO_CRATE_NAME");
+    const EVENT: &'static str = "authorize";
+
+    fn from_env() -> Result<Self, StartError> {
+        let parties = TokenParties::from_env()?;
+        Ok(Self { tokens: Environment::of_lambda().authorizer()?, parties })
+    }
+
+    async fn warm_up(&self) -> Result<(), StartError> {
+        Ok(self.tokens.warm_up(EpochSeconds::now()).await?)
+    }
+
+    async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<impl Serialize + use<>, Diagnostic> {
+        self.answer(&event.payload).await
+    }
 }
 
 impl Authorizer {
-    /// Allows or denies. Whatever cannot be known is an error: API Gateway answers 500, and nobody gets through.
-    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<Answer, Diagnostic> {
+    /// Allows or denies. Whatever is not known is an error: API Gateway answers 500, and nobody gets through.
+    async fn answer(&self, payload: &RawValue) -> Result<Answer, Diagnostic> {
         let started = Instant::now();
         let event = Event::read(payload).map_err(|error| {
             tracing::error!(outcome = "failed", reason = error.reason());
@@ -69,7 +106,7 @@ impl Authorizer {
         span.record("route", event.route.as_deref());
         let decision = self.decide(&event).await;
         let milliseconds = telemetry::milliseconds_since(started);
-        match decision {
+        let error = match decision {
             Ok(caller) => {
                 span.record("sub", &caller.sub);
                 span.record("sid", &caller.sid);
@@ -80,28 +117,40 @@ impl Authorizer {
                 } else {
                     tracing::error!(outcome = "failed", reason = "malformed_role", milliseconds);
                 }
-                answer
+                return answer;
             }
-            Err(DecisionError::Authorization(AuthorizationError::Refused(refusal))) => {
-                let answer = refused(event.kind, refusal);
-                // Lambda counts it among the function's errors; who looks for real ones has to subtract it.
-                let unauthorized_error = answer.is_err().then_some(true);
-                tracing::warn!(outcome = "refused", reason = refusal.reason(), unauthorized_error, milliseconds);
-                answer
-            }
-            Err(error) => {
-                let (reason, chain) = (error.reason(), telemetry::chain(&error));
-                tracing::error!(outcome = "failed", reason, error = chain, milliseconds);
-                Err(failed(&event.kind, &error))
-            }
-        }
+            Err(error) => error,
+        };
+        let Some(rejection) = error.rejection() else {
+            let (reason, chain) = (error.reason(), telemetry::chain(&error));
+            tracing::error!(outcome = "failed", reason, error = chain, milliseconds);
+            return Err(failed(&event.kind, &error));
+        };
+        let answer = rejected(event.kind, rejection);
+        // Lambda counts it among the function's errors; whoever looks for real ones has to subtract it.
+        let unauthorized_error = answer.is_err().then_some(true);
+        tracing::warn!(outcome = "refused", reason = error.reason(), unauthorized_error, milliseconds);
+        answer
     }
 
-    async fn decide(&self, event: &Event<'_>) -> Result<Identity, DecisionError> {
+    async fn decide(&self, event: &Event<'_>) -> Result<Caller, DecisionError> {
         let token = event.access_token()?;
         let issuer = self.parties.issuer(event.domain_name.as_deref()).ok_or(DecisionError::NoIssuer)?;
         let expected = Expected { issuer: ExpectedIssuer::Exactly(&issuer), audience: &self.parties.audience };
-        Ok(self.tokens.authorize(token, expected, clock::now()).await?.into())
+        Ok(caller(self.tokens.authorize(token, expected, EpochSeconds::now()).await?))
+    }
+}
+
+/// What the function behind the authorizer learns of the caller.
+fn caller(claims: AccessTokenClaims) -> Caller {
+    Caller {
+        sub: claims.sub,
+        username: claims.username,
+        roles: claims.roles,
+        sid: claims.sid,
+        jti: claims.jti,
+        exp: claims.exp.get(),
+        epoch: claims.epoch,
     }
 }
 
@@ -110,8 +159,8 @@ fn unusable(error: EventError) -> Diagnostic {
     diagnostic("EventError", error.message())
 }
 
-/// The token counts.
-fn allowed(kind: Kind, caller: Identity) -> Result<Answer, Diagnostic> {
+/// The token is valid.
+fn allowed(kind: Kind, caller: Caller) -> Result<Answer, Diagnostic> {
     match kind {
         Kind::HttpV2 => Ok(Answer::Simple(SimpleResponse::allow(caller))),
         Kind::HttpV1(stage) | Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => {
@@ -123,21 +172,23 @@ fn allowed(kind: Kind, caller: Identity) -> Result<Answer, Diagnostic> {
     }
 }
 
-/// The token does not count.
-fn refused(kind: Kind, refusal: Refusal) -> Result<Answer, Diagnostic> {
-    match kind {
-        Kind::HttpV2 => Ok(Answer::Simple(SimpleResponse::deny())),
+/// The token is rejected.
+fn rejected(kind: Kind, rejection: Rejection) -> Result<Answer, Diagnostic> {
+    match (kind, rejection) {
+        (Kind::HttpV2, _) => Ok(Answer::Simple(SimpleResponse::deny())),
         // What an HTTP API makes of an error's text is not documented.
-        Kind::HttpV1(stage) => Ok(Answer::Policy(PolicyResponse::deny(stage))),
-        Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) => match refusal.check() {
-            Check::Revocation => Ok(Answer::Policy(PolicyResponse::deny(stage))),
-            // Exactly this word, from which API Gateway makes a 401. Any other error is a 500.
-            _ => Err(diagnostic("Unauthorized", "Unauthorized")),
-        },
+        (Kind::HttpV1(stage), _) => Ok(Answer::Policy(PolicyResponse::deny(stage))),
+        (Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage), Rejection::Revoked) => {
+            Ok(Answer::Policy(PolicyResponse::deny(stage)))
+        }
+        // Exactly this word, from which API Gateway makes a 401. Any other error is a 500.
+        (Kind::RestToken(_) | Kind::RestRequest(_) | Kind::WebSocketConnect(_), Rejection::NotValid) => {
+            Err(diagnostic("Unauthorized", "Unauthorized"))
+        }
     }
 }
 
-/// It could not be found out whether the token counts.
+/// Whether the token is valid is not known.
 fn failed(kind: &Kind, error: &DecisionError) -> Diagnostic {
     match (error, kind) {
         (DecisionError::NoIssuer, Kind::RestToken(_)) => diagnostic(

@@ -1,52 +1,67 @@
 //! Request in, response out.
 
+use api::config::TokenParties;
+use api::environment::Environment;
+use api::error::ApiError;
+use api::request::issuer;
+use auth::EpochSeconds;
+use auth::keys::verification::VerificationKeys;
+use http::HeaderValue;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Response, StatusCode};
-use lambda_http::{Body, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::clock;
-use shared::config::TokenParties;
-use shared::http::error::ApiError;
-use shared::http::{request, response};
-use shared::keys::verification::VerificationKeys;
+use shared::StartError;
+use shared::http::{HttpFunction, Request, Response, Route, StatusCode, response};
 
-/// How long a cache may keep the answers: a key is published long before it signs, so five minutes are safe, and short
-/// enough that a withdrawn key is soon forgotten.
+/// How long a cache may keep the responses: a key is published long before it signs, so five minutes are safe, and short
+/// enough that a revoked key is soon forgotten.
 const CACHING: &str = "public, max-age=300";
 
-/// What the answers need.
 pub(crate) struct Discovery {
-    pub(crate) keys: VerificationKeys,
-    pub(crate) parties: TokenParties,
+    keys: VerificationKeys,
+    parties: TokenParties,
+}
+
+impl HttpFunction for Discovery {
+    const NAME: &'static str = env!("CARGO_CRATE_NAME");
+    const EVENT: &'static str = "discover_keys";
+    const ROUTES: &'static [Route<Self, ApiError>] = &[
+        Route::new("GET /.well-known/jwks.json", "discover_keys", |discovery, _| Box::pin(discovery.key_set())),
+        Route::new("GET /.well-known/oauth-authorization-server", "discover_metadata", |discovery, request| {
+            shared::http::ready(discovery.metadata(request))
+        }),
+    ];
+    type Error = ApiError;
+
+    fn from_env() -> Result<Self, StartError> {
+        let keys = VerificationKeys::new(Environment::of_lambda().signing_keys()?, None);
+        Ok(Self { keys, parties: TokenParties::from_env()? })
+    }
+
+    async fn warm_up(&self) -> Result<(), StartError> {
+        self.keys.key_set(EpochSeconds::now()).await?;
+        Ok(())
+    }
 }
 
 impl Discovery {
-    /// One of the two.
-    pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
-        match request::route_key(&request) {
-            Some("GET /.well-known/jwks.json") => self.key_set().await,
-            Some("GET /.well-known/oauth-authorization-server") => {
-                tracing::Span::current().record("event", "discover_metadata");
-                cacheable(&metadata(&request::issuer(&request, &self.parties)?))
-            }
-            _ => Err(ApiError::NoRoute),
-        }
+    /// The public keys that verify access tokens (RFC 7517 §5), read again once a minute.
+    async fn key_set(&self) -> Result<Response, ApiError> {
+        let now = EpochSeconds::now();
+        let keys = match self.keys.reread_if_due(now).await? {
+            Some(keys) => keys,
+            None => self.keys.key_set(now).await?,
+        };
+        cacheable(&keys.to_jwks(now))
     }
 
-    /// The public keys that verify access tokens (RFC 7517 §5), read again once a minute.
-    async fn key_set(&self) -> Result<Response<Body>, ApiError> {
-        let now = clock::now();
-        let ring = match self.keys.reread_if_due(now).await? {
-            Some(ring) => ring,
-            None => self.keys.ring(now).await?,
-        };
-        cacheable(&ring.jwks(now))
+    fn metadata(&self, request: &Request) -> Result<Response, ApiError> {
+        cacheable(&metadata(&issuer(request, &self.parties)?))
     }
 }
 
-/// What there is to be asked (RFC 8414 §2), and nothing that there is not. Without an authorization endpoint there are no
-/// response types; the member is required all the same.
+/// The server's metadata (RFC 8414 §2). Without an authorization endpoint there are no response types; the member is
+/// required all the same.
 fn metadata(issuer: &str) -> Value {
     let base = issuer.trim_end_matches('/');
     json!({
@@ -63,7 +78,7 @@ fn metadata(issuer: &str) -> Value {
     })
 }
 
-fn cacheable(value: &impl Serialize) -> Result<Response<Body>, ApiError> {
+fn cacheable(value: &impl Serialize) -> Result<Response, ApiError> {
     let mut response = response::json(StatusCode::OK, value)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(CACHING));
     Ok(response)

@@ -1,47 +1,57 @@
 //! Request in, response out.
 
-use http::{Response, StatusCode};
-use lambda_http::{Body, Request, RequestExt as _};
-use shared::account::Accounts;
-use shared::clock;
-use shared::http::error::ApiError;
-use shared::http::request::caller;
-use shared::http::response;
-use shared::store::denylist::DenylistTable;
-use shared::store::sessions::SessionsTable;
-use shared::store::users::UsersTable;
+use api::environment::Environment;
+use api::error::ApiError;
+use api::request::signed_in;
+use auth::EpochSeconds;
+use auth::sessions::Sessions;
+use shared::StartError;
+use shared::http::error::RequestError;
+use shared::http::{HttpFunction, Request, RequestExt as _, Response, Route, StatusCode, response};
 
-/// What a logout needs.
 pub(crate) struct Logout {
-    pub(crate) users: UsersTable,
-    pub(crate) sessions: SessionsTable,
-    pub(crate) denylist: DenylistTable,
+    sessions: Sessions,
+}
+
+impl HttpFunction for Logout {
+    const NAME: &'static str = env!("CARGO_CRATE_NAME");
+    const EVENT: &'static str = "logout";
+    const REJECTS_FOREIGN_PAGES: bool = true;
+    const ROUTES: &'static [Route<Self, ApiError>] =
+        &[Route::new("POST /logout", "logout", |logout, request| Box::pin(logout.log_out(request)))];
+    type Error = ApiError;
+
+    fn from_env() -> Result<Self, StartError> {
+        Ok(Self { sessions: Environment::of_lambda().sessions()? })
+    }
+
+    async fn warm_up(&self) -> Result<(), StartError> {
+        Ok(self.sessions.table.warm_up().await?)
+    }
 }
 
 impl Logout {
-    /// 204 once the session, or with `everywhere=true` everything the caller has, has ended for good; the same again if
-    /// it is asked twice.
-    pub(crate) async fn handle(&self, request: Request) -> Result<Response<Body>, ApiError> {
-        let now = clock::now();
-        let caller = caller(&request)?;
-        let accounts = Accounts { users: &self.users, denylist: &self.denylist };
-        if is_everywhere(&request)? {
+    /// 204 once the session, or with `everywhere=true` everything the caller has, is revoked for good; the same again if it
+    /// is requested twice.
+    async fn log_out(&self, request: &Request) -> Result<Response, ApiError> {
+        let (caller, now) = (signed_in(request)?, EpochSeconds::now());
+        if is_everywhere(request)? {
             tracing::Span::current().record("event", "logout_everywhere");
-            accounts.revoke_own((&caller).into(), now).await?;
+            self.sessions.accounts.revoke_own(&caller, now).await?;
         } else {
-            accounts.end_session(&self.sessions, (&caller).into(), &caller.sid, now).await?;
+            self.sessions.end(&caller, now).await?;
         }
         Ok(response::empty(StatusCode::NO_CONTENT))
     }
 }
 
-/// Whether all of the caller's sessions are to end. A value that could be meant either way is refused: to end one
-/// session where all were meant would leave a thief signed in.
-fn is_everywhere(request: &Request) -> Result<bool, ApiError> {
+/// Whether all of the caller's sessions are to end. An ambiguous value is rejected: to end one session where all were
+/// meant would leave a thief signed in.
+fn is_everywhere(request: &Request) -> Result<bool, RequestError> {
     let query = request.query_string_parameters();
     match query.all("everywhere").unwrap_or_default().as_slice() {
         [] | ["false"] => Ok(false),
         ["true"] => Ok(true),
-        _ => Err(ApiError::Query("`everywhere` must be `true` or `false`, once.")),
+        _ => Err(RequestError::Query("`everywhere` must be `true` or `false`, once.")),
     }
 }

@@ -3,11 +3,10 @@
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode};
-use lambda_http::{Body, Request, RequestExt as _};
-use shared::http::error::ApiError;
-use shared::http::request::route_key;
-use shared::http::response;
+use http::{HeaderName, HeaderValue};
+use shared::http::error::RequestError;
+use shared::http::request::path_parameter;
+use shared::http::{Body, Request, Response, Route, StatusCode, ready, response};
 
 use crate::files::{self, File};
 
@@ -26,15 +25,18 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
-pub(crate) fn handle(request: &Request) -> Result<Response<Body>, ApiError> {
-    let parameters = request.path_parameters();
-    let file = match route_key(request) {
-        Some("GET /") => files::find("index.html"),
-        // The page has one address.
-        Some("GET /page/{file}") => parameters.first("file").filter(|name| *name != "index.html").and_then(files::find),
-        _ => None,
-    };
-    let file = file.ok_or(ApiError::NoRoute)?;
+pub(crate) const ROUTES: &[Route<()>] = &[
+    Route::new("GET /", "read_page", |(), request| ready(respond(request, files::find("index.html")))),
+    Route::new("GET /page/{file}", "read_page", |(), request| ready(respond(request, requested(request)))),
+];
+
+/// The file that the path names. The page itself has one address only.
+fn requested(request: &Request) -> Option<&'static File> {
+    path_parameter(request, "file").filter(|name| name != "index.html").and_then(|name| files::find(&name))
+}
+
+fn respond(request: &Request, file: Option<&File>) -> Result<Response, RequestError> {
+    let file = file.ok_or(RequestError::NoRoute)?;
     let mut response = response::empty(StatusCode::NOT_MODIFIED);
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, value);
@@ -63,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn get(route: &str, file: Option<&str>, headers: &Value) -> Result<Response<Body>, ApiError> {
+    async fn get(route: &str, file: Option<&str>, headers: &Value) -> Result<Response, RequestError> {
         let event = json!({
             "version": "2.0",
             "routeKey": route,
@@ -74,12 +76,12 @@ mod tests {
             "requestContext": { "routeKey": route, "http": { "method": "GET" }, "timeEpoch": 0 },
         });
         let request = LambdaRequest::ApiGatewayV2(serde_json::from_value(event).unwrap());
-        handle(&request.into())
+        shared::http::dispatch(&(), ROUTES, &request.into()).await
     }
 
-    #[test]
-    fn every_file_that_the_page_names_is_there_with_its_type() {
-        let page = get("GET /", None, &json!({})).unwrap();
+    #[tokio::test]
+    async fn every_file_that_the_page_names_is_there_with_its_type() {
+        let page = get("GET /", None, &json!({})).await.unwrap();
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         for (file, content_type) in [
             ("style.css", "text/css; charset=utf-8"),
@@ -88,7 +90,7 @@ mod tests {
             ("session.js", "text/javascript; charset=utf-8"),
             ("token.js", "text/javascript; charset=utf-8"),
         ] {
-            let answer = get("GET /page/{file}", Some(file), &json!({})).unwrap();
+            let answer = get("GET /page/{file}", Some(file), &json!({})).await.unwrap();
             assert_eq!(
                 (answer.status().as_u16(), &answer.headers()[CONTENT_TYPE]),
                 (200, &HeaderValue::from_static(content_type))
@@ -96,33 +98,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_answer_carries_the_policy() {
+    #[tokio::test]
+    async fn every_answer_carries_the_policy() {
         for (name, value) in HEADERS {
-            assert_eq!(get("GET /", None, &json!({})).unwrap().headers()[&name], value);
-            assert_eq!(get("GET /page/{file}", Some("app.js"), &json!({})).unwrap().headers()[&name], value);
+            assert_eq!(get("GET /", None, &json!({})).await.unwrap().headers()[&name], value);
+            assert_eq!(get("GET /page/{file}", Some("app.js"), &json!({})).await.unwrap().headers()[&name], value);
         }
     }
 
-    #[test]
-    fn a_file_that_is_known_is_not_sent_again() {
-        let tag = get("GET /", None, &json!({})).unwrap().headers()[ETAG].to_str().unwrap().to_owned();
+    #[tokio::test]
+    async fn a_file_that_is_known_is_not_sent_again() {
+        let tag = get("GET /", None, &json!({})).await.unwrap().headers()[ETAG].to_str().unwrap().to_owned();
         for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
-            let answer = get("GET /", None, &json!({ "if-none-match": known })).unwrap();
+            let answer = get("GET /", None, &json!({ "if-none-match": known })).await.unwrap();
             assert_eq!((answer.status().as_u16(), answer.body().len()), (304, 0), "{known}");
             assert_eq!(answer.headers()[ETAG], tag);
         }
         for other in ["\"other\"", "", "W/\"other\""] {
-            assert_eq!(get("GET /", None, &json!({ "if-none-match": other })).unwrap().status(), 200);
+            assert_eq!(get("GET /", None, &json!({ "if-none-match": other })).await.unwrap().status(), 200);
         }
     }
 
-    #[test]
-    fn there_are_no_other_files() {
+    #[tokio::test]
+    async fn there_are_no_other_files() {
         for file in ["index.html", "APP.JS", "app.js/", "../Cargo.toml", "%61pp.js", "", "app"] {
-            assert!(matches!(get("GET /page/{file}", Some(file), &json!({})), Err(ApiError::NoRoute)), "{file}");
+            assert!(
+                matches!(get("GET /page/{file}", Some(file), &json!({})).await, Err(RequestError::NoRoute)),
+                "{file}"
+            );
         }
-        assert!(matches!(get("GET /page/{file}", None, &json!({})), Err(ApiError::NoRoute)));
-        assert!(matches!(get("GET /me", None, &json!({})), Err(ApiError::NoRoute)));
+        assert!(matches!(get("GET /page/{file}", None, &json!({})).await, Err(RequestError::NoRoute)));
+        assert!(matches!(get("GET /me", None, &json!({})).await, Err(RequestError::NoRoute)));
     }
 }

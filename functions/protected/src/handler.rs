@@ -1,29 +1,30 @@
-//! Request in, response out.
+//! Answers for the caller that the authorizer allowed; without one, 401, whatever the headers say.
 
-use http::{Response, StatusCode};
-use lambda_http::{Body, Request};
 use serde_json::json;
-use shared::http::error::ApiError;
-use shared::http::request::{caller, route_key};
-use shared::http::response;
+use shared::prelude::*;
 
-/// The role that `GET /admin-only` asks for.
+/// The role that `GET /admin-only` requires.
 const ADMIN: &str = "admin";
 
-/// Answers for the caller that the authorizer let through; without one, 401, whatever the headers say.
-pub(crate) fn handle(request: &Request) -> Result<Response<Body>, ApiError> {
+pub(crate) const ROUTES: &[Route<()>] = &[
+    Route::new("GET /protected-resource", "read_resource", |(), request| ready(greet(request))),
+    Route::new("GET /me", "read_resource", |(), request| ready(describe(request))),
+    Route::new("GET /admin-only", "read_resource", |(), request| ready(greet_admin(request))),
+];
+
+fn greet(request: &Request) -> Result<Response, RequestError> {
     let caller = caller(request)?;
-    match route_key(request) {
-        Some("GET /protected-resource") => {
-            let message = format!("Hello, {}! This answer is for signed-in users only.", caller.username);
-            response::json(StatusCode::OK, &json!({ "message": message, "claims": caller }))
-        }
-        Some("GET /me") => response::json(StatusCode::OK, &caller),
-        Some("GET /admin-only") if caller.has_role(ADMIN) => {
-            let message = format!("Hello, {}! This answer is for administrators only.", caller.username);
-            response::json(StatusCode::OK, &json!({ "message": message }))
-        }
-        Some("GET /admin-only") => Err(ApiError::InsufficientScope(ADMIN)),
-        _ => Err(ApiError::NoRoute),
-    }
+    let message = format!("Hello, {}! This answer is for signed-in users only.", caller.username);
+    Ok(response::json(StatusCode::OK, &json!({ "message": message, "claims": caller }))?)
+}
+
+fn describe(request: &Request) -> Result<Response, RequestError> {
+    Ok(response::json(StatusCode::OK, &caller(request)?)?)
+}
+
+fn greet_admin(request: &Request) -> Result<Response, RequestError> {
+    let caller = caller(request)?;
+    caller.require_role(ADMIN)?;
+    let message = format!("Hello, {}! This answer is for administrators only.", caller.username);
+    Ok(response::json(StatusCode::OK, &json!({ "message": message }))?)
 }

@@ -4,15 +4,8 @@
 
 mod handler;
 
-use std::process::ExitCode;
+use shared::prelude::{ExitCode, serve};
 
-use shared::http::error::ErrorBody;
-use shared::telemetry;
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    telemetry::run(env!("CARGO_CRATE_NAME"), || {
-        shared::http::serve::run("read_resource", ErrorBody::Plain, None, async |request| handler::handle(&request))
-    })
-    .await
+fn main() -> ExitCode {
+    serve(env!("CARGO_CRATE_NAME"), handler::ROUTES)
 }

@@ -18,7 +18,7 @@ const MAX_REASON_CHARACTERS: usize = 500;
 /// The variable that names a host on this machine which plays CloudFormation's part. Only local tooling sets it.
 const LOCAL_RESPONSE_HOST: &str = "LATCHKEY_LOCAL_RESPONSE_HOST";
 /// Time for the answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What CloudFormation does with the resource.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -154,7 +154,7 @@ fn put(url: &str, body: &str) -> Result<(), AnswerError> {
         .root_certs(RootCerts::WebPki)
         .build();
     let agent: ureq::Agent =
-        ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).max_redirects(0).build().into();
+        ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(TIMEOUT)).max_redirects(0).build().into();
     // The address is signed for an empty content type.
     let answer = agent.put(url).header("content-type", "").send(body);
     answer.map(|_| ()).map_err(|error| AnswerError::Http(Box::new(error)))

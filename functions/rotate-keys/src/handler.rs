@@ -1,29 +1,53 @@
 //! Event in, keys made.
 
-use lambda_runtime::Diagnostic;
+use std::error::Error;
+
+use api::config;
+use api::environment::Environment;
+use auth::EpochSeconds;
+use auth::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
+use auth::keys::wrapping::KeyWrapper;
+use auth::signing_key::{KeyKind, KeyPurpose};
+use auth::store::signing_keys::SigningKeysTable;
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use latchkey_verifier::SigningAlgorithm;
+use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::clock::{self, EpochSeconds};
 use shared::config::ConfigError;
-use shared::keys::algorithm::SigningAlgorithm;
-use shared::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
-use shared::keys::sealing::Sealer;
-use shared::keys::{KeyKind, KeyPurpose};
-use shared::store::signing_keys::SigningKeysTable;
-use shared::telemetry;
+use shared::{Function, StartError};
 
 use crate::custom_resource::{CloudFormationRequest, Outcome, RequestType};
 use crate::retry;
 
-/// What rotating needs.
 pub(crate) struct RotateKeys {
-    pub(crate) table: SigningKeysTable,
-    pub(crate) sealer: Sealer,
+    table: SigningKeysTable,
+    wrapper: KeyWrapper,
     /// What the stack needs keys for. The environment says it, because the schedule's event has no properties. Those of
     /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot be
     /// used is no reason not to start: CloudFormation would wait for an answer without being told why.
-    pub(crate) purposes: Result<Vec<KeyPurpose>, ConfigError>,
-    pub(crate) algorithm: SigningAlgorithm,
-    pub(crate) policy: RotationPolicy,
+    purposes: Result<Vec<KeyPurpose>, ConfigError>,
+    algorithm: SigningAlgorithm,
+    policy: RotationPolicy,
+}
+
+impl Function for RotateKeys {
+    const NAME: &'static str = env!("CARGO_CRATE_NAME");
+    const EVENT: &'static str = "rotate_keys";
+
+    fn from_env() -> Result<Self, StartError> {
+        let environment = Environment::of_lambda();
+        Ok(Self {
+            algorithm: config::signing_algorithm()?,
+            table: environment.signing_keys()?,
+            wrapper: environment.key_wrapper()?,
+            purposes: config::key_purposes(),
+            policy: RotationPolicy::default(),
+        })
+    }
+
+    async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<impl Serialize + use<>, Diagnostic> {
+        self.make_keys(&event.payload).await
+    }
 }
 
 /// Not all keys that are due were made.
@@ -45,16 +69,16 @@ impl MakeError {
 }
 
 impl RotateKeys {
-    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened:
-    /// a stack would wait an hour for an answer that does not come. Every other event is taken as the schedule's.
-    pub(crate) async fn handle(&self, payload: &RawValue) -> Result<(), Diagnostic> {
+    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened: a
+    /// stack would wait an hour for a missing answer. Every other event is treated as the schedule's.
+    async fn make_keys(&self, payload: &RawValue) -> Result<(), Diagnostic> {
         let Ok(request) = CloudFormationRequest::of(payload) else {
             tracing::error!(outcome = "failed", reason = "malformed_event");
             return Err(diagnostic("EventError", "the event is a request of CloudFormation that is not whole"));
         };
         let Some(request) = request else {
             // The role is known by now: a denial is for the alarm.
-            return self.rotate(clock::now()).await.map_err(|error| {
+            return self.rotate(EpochSeconds::now()).await.map_err(|error| {
                 log_failure(&error);
                 diagnostic("RotationError", &error.to_string())
             });
@@ -63,31 +87,32 @@ impl RotateKeys {
             // The table stays with the keys in it: what verifies by them elsewhere goes on.
             RequestType::Delete => Outcome::Success,
             RequestType::Create | RequestType::Update => {
-                let made = retry::while_denied(async || self.rotate(clock::now()).await).await;
+                let made = retry::while_denied(async || self.rotate(EpochSeconds::now()).await).await;
                 made.inspect_err(log_failure).into()
             }
         };
         request.answer(&outcome).await.map_err(|error| {
-            let chain = telemetry::chain(&error);
-            tracing::error!(outcome = "failed", reason = "unanswered", error = chain);
             // Lambda tries again.
-            diagnostic("AnswerError", &error.to_string())
+            let failure = diagnostic("AnswerError", &error.to_string());
+            let error: &(dyn Error + 'static) = &error;
+            tracing::error!(outcome = "failed", reason = "unanswered", error);
+            failure
         })
     }
 
     async fn rotate(&self, now: EpochSeconds) -> Result<(), MakeError> {
         for purpose in self.purposes.clone()? {
             let (kind, purpose) = (KeyKind::of(purpose, self.algorithm), purpose.as_str());
-            match rotate(&self.table, &self.sealer, kind, self.policy, now).await? {
+            match rotate(&self.table, &self.wrapper, kind, self.policy, now).await? {
                 Rotated::NotDue(record) => {
-                    tracing::info!(outcome = "not_due", purpose, kid = record.kid);
+                    tracing::info!(outcome = "not_due", purpose, kid = record.kid.as_str());
                 }
                 Rotated::Made(record) => {
-                    let (kid, alg, activates_at) = (record.kid, record.alg, record.activates_at);
+                    let (kid, alg, activates_at) = (record.kid.as_str(), record.alg, record.activates_at.get());
                     tracing::info!(outcome = "made", purpose, kid, alg, activates_at);
                 }
                 Rotated::MadeByAnother(record) => {
-                    tracing::info!(outcome = "made_by_another", purpose, kid = record.kid);
+                    tracing::info!(outcome = "made_by_another", purpose, kid = record.kid.as_str());
                 }
             }
         }
@@ -96,7 +121,8 @@ impl RotateKeys {
 }
 
 fn log_failure(error: &MakeError) {
-    tracing::error!(outcome = "failed", error = telemetry::chain(error));
+    let error: &(dyn Error + 'static) = error;
+    tracing::error!(outcome = "failed", error);
 }
 
 fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {

@@ -1,4 +1,4 @@
-//! Tries again while a new role's permissions are not known everywhere.
+//! Retries while a new role's permissions have not reached every service.
 //!
 //! IAM is eventually consistent: for some seconds after CloudFormation made the role, services may refuse calls that it
 //! allows. A custom resource that fails by that rolls the whole stack back.
@@ -12,13 +12,13 @@ use crate::handler::MakeError;
 
 /// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the
 /// answer to CloudFormation.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 /// The first pause; each further one is twice as long. Without jitter: a stack has one such caller.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes attempts until one is not denied, or the time is over. Any other error ends it at once.
 pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), MakeError>) -> Result<(), MakeError> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match attempt().await {
@@ -33,12 +33,12 @@ pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), Ma
 
 #[cfg(test)]
 mod tests {
+    use auth::keys::generation::GenerationError;
+    use auth::keys::rotation::RotationError;
+    use auth::keys::wrapping::WrappingError;
+    use auth::store::StoreError;
     use aws_sdk_dynamodb::error::ErrorMetadata;
     use shared::config::ConfigError;
-    use shared::keys::generation::GenerationError;
-    use shared::keys::rotation::RotationError;
-    use shared::keys::sealing::SealingError;
-    use shared::store::StoreError;
 
     use super::*;
     use crate::custom_resource::Outcome;
@@ -49,7 +49,7 @@ mod tests {
     }
 
     fn denied_by_kms() -> MakeError {
-        let denied = SealingError::KmsDenied { key_id: "the-key".to_owned(), operation: "Encrypt" };
+        let denied = WrappingError::KmsDenied { key_id: "the-key".to_owned(), operation: "Encrypt" };
         RotationError::from(GenerationError::from(denied)).into()
     }
 
@@ -75,7 +75,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_denial_that_stays_is_the_reason_of_the_failure_after_40_seconds() {
-        let reason = "no key could be made: the new key could not be sealed: \
+        let reason = "no key could be made: the new key could not be wrapped: \
                       this role may not call kms:Encrypt with the key the-key";
         let expected = (Outcome::Failed(reason.to_owned()), 7, 40);
         assert_eq!(outcome(vec![denied_by_kms], true).await, expected);
@@ -87,7 +87,7 @@ mod tests {
         let malformed =
             || RotationError::from(StoreError::MalformedItem { table: "SigningKeys", attribute: "alg" }).into();
         let unanswered = || {
-            let unanswered = SealingError::Kms { operation: "Encrypt", source: "no answer".into() };
+            let unanswered = WrappingError::Kms { operation: "Encrypt", source: "no answer".into() };
             RotationError::from(GenerationError::from(unanswered)).into()
         };
         let unknown = || ConfigError::UnknownPurpose("session".to_owned()).into();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::header::CONTENT_TYPE;
 use lambda_http::Request;
 
-use super::request::{BodyError, MAX_BODY_BYTES};
+use super::body::{BodyError, MAX_BODY_BYTES};
 
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -13,7 +13,7 @@ const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 pub struct Form(HashMap<String, String>);
 
 impl Form {
-    /// Reads the body of a request. A parameter without a value counts as omitted, and one that is not known is passed over
+    /// Reads the body of a request. A parameter without a value is treated as omitted, and an unknown one is ignored
     /// (RFC 6749 §3.2).
     ///
     /// # Errors

@@ -1,18 +1,15 @@
-//! HTTP: what of a request is read, and how answers and errors look (DESIGN: the HTTP contract).
-//!
-//! Only this module knows status codes.
+//! HTTP: what is read of a request, and what responses and errors look like.
 
-#[cfg(feature = "store")]
-pub mod bearer;
-#[cfg(feature = "http")]
+pub mod body;
 pub mod error;
-#[cfg(feature = "http")]
 pub mod form;
-#[cfg(feature = "http")]
+mod function;
 pub mod origin;
-#[cfg(feature = "http")]
+pub mod problem;
 pub mod request;
-#[cfg(feature = "http")]
 pub mod response;
-#[cfg(feature = "http")]
-pub mod serve;
+
+pub use function::{Http, HttpFunction, Outcome, Route, dispatch, ready, serve};
+pub use http::StatusCode;
+pub use lambda_http::{Body, Request, RequestExt};
+pub use response::Response;

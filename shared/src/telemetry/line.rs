@@ -4,12 +4,10 @@
 //! field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an
 //! authorization's CPU time. Here fields stay values until the one line is written.
 
-use std::fmt;
 use std::io::{self, Write as _};
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::Value;
-use tracing::field::{Field, Visit};
+use super::fields::Fields;
+use super::metrics::Metrics;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -19,9 +17,6 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-#[cfg(feature = "store")]
-use super::metrics::Metrics;
-
 /// Writes lines, each whole in one call, with its metrics behind it.
 pub(super) struct Lines<W> {
     /// Where they go.
@@ -29,7 +24,6 @@ pub(super) struct Lines<W> {
     /// The least that is written. What is measured does not depend on it.
     pub(super) level: Level,
     /// Where there is none, nothing is measured.
-    #[cfg(feature = "store")]
     pub(super) metrics: Option<Metrics>,
 }
 
@@ -41,7 +35,6 @@ impl<W> Lines<W> {
             serde_json::to_writer(&mut text, fields)?;
             text.push(b'\n');
         }
-        #[cfg(feature = "store")]
         if let Some(metrics) = &self.metrics {
             metrics.write(fields, &mut text)?;
         }
@@ -77,9 +70,7 @@ where
         fields.set("level", event.metadata().level().as_str().into());
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
-                for (name, value) in &of_span.0 {
-                    fields.set(name, value.clone());
-                }
+                fields.extend(of_span);
             }
         }
         event.record(&mut fields);
@@ -88,73 +79,11 @@ where
     }
 }
 
-/// Fields in the order in which they were first set.
-#[derive(Debug, Default)]
-pub(super) struct Fields(Vec<(&'static str, Value)>);
-
-impl Fields {
-    /// A field's value, if it is there.
-    #[cfg(feature = "store")]
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find_map(|(of, value)| (*of == name).then_some(value))
-    }
-
-    /// The same, if it is text.
-    #[cfg(feature = "store")]
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).and_then(Value::as_str)
-    }
-
-    /// Sets a field. A later value wins, and so an inner span's over an outer one's.
-    pub(super) fn set(&mut self, name: &'static str, value: Value) {
-        match self.0.iter_mut().find(|(of, _)| *of == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
-        }
-    }
-}
-
-impl Serialize for Fields {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field.name(), format!("{value:?}").into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tracing::field::Empty;
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -177,12 +106,7 @@ mod tests {
     fn written(level: Level, what: impl FnOnce()) -> Vec<Value> {
         let kept = Kept::default();
         let writer = kept.clone();
-        let lines = Lines {
-            writer: move || writer.clone(),
-            level,
-            #[cfg(feature = "store")]
-            metrics: None,
-        };
+        let lines = Lines { writer: move || writer.clone(), level, metrics: None };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), what);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         let line = |line| {

@@ -1,9 +1,8 @@
 //! Metrics, in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics by itself, so
 //! that no request waits for another service.
 //!
-//! They are made of what is logged when a request is answered. So there is one place that says how a request ended, and
-//! a metric can be followed to the lines behind it. Each combination of dimensions is a metric that is paid for, so
-//! there are few: no user, no route, no address.
+//! They are made of the log line of each request. So one place says how a request ended, and a metric can be followed to
+//! the lines behind it. AWS charges for each combination of dimensions, so there are few: no user, no route, no address.
 //!
 //! | Metric                  | Dimensions       | Counts                                                 |
 //! |-------------------------|------------------|--------------------------------------------------------|
@@ -25,12 +24,12 @@
 //! Source:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, io};
 
 use serde_json::{Map, Value, json};
 
-use super::line::Fields;
-use crate::clock;
+use super::fields::Fields;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Latchkey";
@@ -93,7 +92,7 @@ impl Metrics {
     /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that
     /// the request took.
     pub(super) fn write(&self, line: &Fields, text: &mut Vec<u8>) -> io::Result<()> {
-        let Some(document) = self.document(line, clock::now_milliseconds()) else { return Ok(()) };
+        let Some(document) = self.document(line, now_milliseconds()) else { return Ok(()) };
         serde_json::to_writer(&mut *text, &document)?;
         text.push(b'\n');
         Ok(())
@@ -127,6 +126,13 @@ impl Metrics {
         }
         Some(document.finish())
     }
+}
+
+/// The time now, in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "CloudWatch wants milliseconds, and the log has its own clock")]
+fn now_milliseconds() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A document of the embedded metric format.

@@ -3,14 +3,13 @@
 //! Each request writes one line when it is answered, with `event`, `outcome` and `request_id`. What is never logged:
 //! tokens, passwords, hashes, keys, bodies, headers. Errors are logged once, with their chain.
 
+mod fields;
 mod line;
-#[cfg(feature = "store")]
 mod metrics;
 
 use std::error::Error;
 use std::io;
 use std::panic;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use tracing::field::Empty;
@@ -22,47 +21,26 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::config::{self, ConfigError};
 use line::Lines;
 
-/// Runs a function, with a log on standard output; `name` is that of its crate. It only ends by itself when it cannot
-/// start or Lambda is gone; the log says why, once.
-pub async fn run(
-    name: &'static str,
-    function: impl AsyncFnOnce() -> Result<(), Box<dyn Error + Send + Sync>>,
-) -> ExitCode {
-    let result = match init(name) {
-        Ok(()) => Box::pin(function()).await,
-        Err(error) => Err(error.into()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error = chain(error.as_ref());
-            tracing::error!(event = "start", outcome = "failed", error, "the function cannot run");
-            ExitCode::FAILURE
-        }
-    }
-}
+/// Latchkey's crates, whose lines are logged besides the function's own.
+const CRATES: [&str; 4] = ["api", "auth", "latchkey_verifier", "shared"];
 
 /// Starts the log. A panic becomes a line too, and so does a variable of the environment that is misspelt.
 ///
 /// # Errors
 /// `LATCHKEY_LOG_LEVEL` is no level. The log was started all the same, so that it can say so.
-fn init(function: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
     let configured = config::log_level();
     let level = *configured.as_ref().unwrap_or(&config::DEFAULT_LOG_LEVEL);
-    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what is never to be logged. The
-    // runtime says what goes wrong between it and Lambda, but not the errors and panics that are logged here already.
-    // Metrics are made of lines at `INFO`, also where the log has fewer.
+    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what must never be logged. The runtime
+    // logs what goes wrong between it and Lambda, except the errors and panics that are logged here already. Metrics are
+    // made of lines at `INFO`, also where the log has fewer.
     let most = level.max(Level::INFO);
     let targets = Targets::new()
         .with_default(LevelFilter::OFF)
-        .with_targets([("shared", most), (function, most), ("lambda_runtime", Level::ERROR)])
+        .with_targets(CRATES.map(|name| (name, most)))
+        .with_targets([(function, most), ("lambda_runtime", Level::ERROR)])
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
-    let lines = Lines {
-        writer: io::stdout,
-        level,
-        #[cfg(feature = "store")]
-        metrics: metrics::Metrics::from_env(),
-    };
+    let lines = Lines { writer: io::stdout, level, metrics: metrics::Metrics::from_env() };
     let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return Ok(());
@@ -106,11 +84,6 @@ pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
 #[must_use]
 pub fn milliseconds_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The store did not answer while the function started. It starts all the same, and the first request tries again.
-pub fn warm_up_failed(error: &(dyn Error + 'static)) {
-    tracing::error!(event = "warm_up", outcome = "failed", error = chain(error), "the store did not answer at start");
 }
 
 /// An error and what caused it, in one line: `a: b: c`.

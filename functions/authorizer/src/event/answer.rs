@@ -1,14 +1,14 @@
 //! What API Gateway takes for an answer.
 //!
-//! Every answer says in so many words whether the request passes. These types are Latchkey's own because a policy statement
+//! Every answer says explicitly whether the request passes. These types are Latchkey's own because a policy statement
 //! of `aws_lambda_events` whose effect nobody sets is an `Allow`.
 
 use serde::Serialize;
-use shared::identity::Identity;
+use shared::Caller;
 
 use super::stage::Stage;
 
-/// `principalId` of a policy that refuses: a token that does not count says nothing about its bearer.
+/// `principalId` of a policy that refuses: a rejected token says nothing about its bearer.
 const NOBODY: &str = "unauthenticated";
 
 /// One of the two forms.
@@ -27,12 +27,12 @@ pub(crate) enum Answer {
 pub(crate) struct SimpleResponse {
     is_authorized: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<Identity>,
+    context: Option<Caller>,
 }
 
 impl SimpleResponse {
     /// The request passes, as this caller's.
-    pub(crate) fn allow(caller: Identity) -> Self {
+    pub(crate) fn allow(caller: Caller) -> Self {
         Self { is_authorized: true, context: Some(caller) }
     }
 
@@ -97,7 +97,7 @@ impl PolicyResponse {
     ///
     /// # Errors
     /// The caller's roles cannot be joined. Operators cannot give such a role to anybody.
-    pub(crate) fn allow(stage: Stage, caller: Identity) -> Result<Self, RoleError> {
+    pub(crate) fn allow(stage: Stage, caller: Caller) -> Result<Self, RoleError> {
         if caller.roles.iter().any(|role| role.is_empty() || role.contains(char::is_whitespace)) {
             return Err(RoleError);
         }

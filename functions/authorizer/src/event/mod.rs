@@ -21,9 +21,9 @@ pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
 
+use latchkey_verifier::Refusal;
+use latchkey_verifier::bearer::{self, Pair};
 use serde_json::value::RawValue;
-use shared::http::bearer::{self, Pair};
-use shared::token::verifier::Refusal;
 
 use payload::{Payload, RequestContext, Text, pairs};
 use stage::Stage;

@@ -5,10 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use latchkey_verifier::bearer::Pair;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use shared::http::bearer::Pair;
 
 use super::EventError;
 

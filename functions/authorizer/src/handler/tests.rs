@@ -1,10 +1,12 @@
-use super::*;
+use auth::revocation::Revoked;
+use auth::store::StoreError;
 use serde::Serialize;
 use serde_json::json;
-use shared::store::StoreError;
 
-fn identity(roles: &[&str]) -> Identity {
-    Identity {
+use super::*;
+
+fn caller(roles: &[&str]) -> Caller {
+    Caller {
         sub: "ZNvqBjS3nUwm0TCRI0bKtg".to_owned(),
         username: "alice".to_owned(),
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
@@ -56,77 +58,59 @@ fn deny(stage: &str) -> String {
     )
 }
 
-const REVOKED: [Refusal; 4] =
-    [Refusal::RevokedToken, Refusal::RevokedSession, Refusal::RevokedEpoch, Refusal::TooManyRevocations];
-
-const NOT_GOOD: [Refusal; 21] = [
-    Refusal::NoAuthorization,
-    Refusal::SeveralAuthorizations,
-    Refusal::NotBearer,
-    Refusal::TooLong,
-    Refusal::ForbiddenCharacter,
-    Refusal::NotThreeParts,
-    Refusal::MalformedHeader,
-    Refusal::ForbiddenHeaderParameter,
-    Refusal::WrongType,
-    Refusal::MalformedKid,
-    Refusal::UnknownKid,
-    Refusal::RetiredKey,
-    Refusal::WrongAlgorithm,
-    Refusal::WrongSignature,
-    Refusal::MalformedClaims,
-    Refusal::WrongIssuer,
-    Refusal::WrongAudience,
-    Refusal::Expired,
-    Refusal::NotYetValid,
-    Refusal::IssuedInTheFuture,
-    Refusal::LifetimeOutOfPolicy,
-];
+const REJECTIONS: [Rejection; 2] = [Rejection::NotValid, Rejection::Revoked];
 
 #[test]
 fn http_v2_gets_simple_responses() {
     assert_eq!(
-        text(&allowed(Kind::HttpV2, identity(&["user", "admin"])).ok().unwrap()),
+        text(&allowed(Kind::HttpV2, caller(&["user", "admin"])).ok().unwrap()),
         concat!(
             r#"{"isAuthorized":true,"context":{"sub":"ZNvqBjS3nUwm0TCRI0bKtg","username":"alice","#,
             r#""roles":["user","admin"],"sid":"wzrVrBYV2EvgI9lvhtUvWA","jti":"NQ2gNCk0sPjBmRNxE_ytRA","#,
             r#""exp":1795436100,"epoch":3}}"#,
         )
     );
-    for refusal in NOT_GOOD.into_iter().chain(REVOKED) {
-        assert_eq!(text(&refused(Kind::HttpV2, refusal).ok().unwrap()), r#"{"isAuthorized":false}"#);
+    for rejection in REJECTIONS {
+        assert_eq!(text(&rejected(Kind::HttpV2, rejection).ok().unwrap()), r#"{"isAuthorized":false}"#);
     }
 }
 
 #[test]
 fn http_v1_gets_policies() {
-    let answer = allowed(http_v1(), identity(&["user", "admin"])).ok().unwrap();
+    let answer = allowed(http_v1(), caller(&["user", "admin"])).ok().unwrap();
     assert_eq!(text(&answer), allow("localapi/$default"));
-    for refusal in NOT_GOOD.into_iter().chain(REVOKED) {
-        assert_eq!(text(&refused(http_v1(), refusal).ok().unwrap()), deny("localapi/$default"), "{refusal:?}");
+    for rejection in REJECTIONS {
+        assert_eq!(text(&rejected(http_v1(), rejection).ok().unwrap()), deny("localapi/$default"), "{rejection:?}");
     }
 }
 
 #[test]
 fn rest_and_web_socket_get_a_policy_or_unauthorized() {
     for (kind, stage) in rest_and_web_socket() {
-        let answer = allowed(kind.clone(), identity(&["user", "admin"])).ok().unwrap();
+        let answer = allowed(kind.clone(), caller(&["user", "admin"])).ok().unwrap();
         assert_eq!(text(&answer), allow(stage));
-        for refusal in REVOKED {
-            assert_eq!(text(&refused(kind.clone(), refusal).ok().unwrap()), deny(stage), "{refusal:?}");
-        }
-        for refusal in NOT_GOOD {
-            let error = refused(kind.clone(), refusal).unwrap_err();
-            assert_eq!(text(&error), r#"{"errorType":"Unauthorized","errorMessage":"Unauthorized"}"#, "{refusal:?}");
-        }
+        assert_eq!(text(&rejected(kind.clone(), Rejection::Revoked).ok().unwrap()), deny(stage));
+        let error = rejected(kind, Rejection::NotValid).unwrap_err();
+        assert_eq!(text(&error), r#"{"errorType":"Unauthorized","errorMessage":"Unauthorized"}"#);
     }
+}
+
+#[test]
+fn a_token_that_was_valid_and_is_revoked_is_told_apart_from_one_that_is_not_valid() {
+    let of = |error| DecisionError::Authorization(error).rejection();
+    assert_eq!(of(Refusal::Expired.into()), Some(Rejection::NotValid));
+    for revoked in [Revoked::Token, Revoked::Session, Revoked::Epoch, Revoked::TooMany] {
+        assert_eq!(of(revoked.into()), Some(Rejection::Revoked), "{revoked:?}");
+    }
+    assert_eq!(of(StoreError::MalformedItem { table: "denylist", attribute: "jti" }.into()), None);
+    assert_eq!(DecisionError::NoIssuer.rejection(), None);
 }
 
 #[test]
 fn a_policy_of_another_partition_stays_there() {
     let arn = "arn:aws-cn:execute-api:cn-north-1:123456789012:api/prod/GET/";
     let event = json!({ "type": "TOKEN", "methodArn": arn }).to_string();
-    let answer = serde_json::to_value(refused(kind(&event), Refusal::RevokedToken).ok().unwrap()).unwrap();
+    let answer = serde_json::to_value(rejected(kind(&event), Rejection::Revoked).ok().unwrap()).unwrap();
     assert_eq!(
         answer["policyDocument"]["Statement"][0]["Resource"],
         "arn:aws-cn:execute-api:cn-north-1:123456789012:api/prod/*"
@@ -135,14 +119,14 @@ fn a_policy_of_another_partition_stays_there() {
 
 #[test]
 fn no_roles_are_an_empty_string() {
-    let answer = serde_json::to_value(allowed(http_v1(), identity(&[])).ok().unwrap()).unwrap();
+    let answer = serde_json::to_value(allowed(http_v1(), caller(&[])).ok().unwrap()).unwrap();
     assert_eq!(answer["context"]["roles"], "");
 }
 
 #[test]
 fn a_role_that_would_become_two_is_an_error() {
     for role in ["user admin", "", " ", "a\tb", "a\u{a0}b"] {
-        let error = allowed(http_v1(), identity(&["user", role])).unwrap_err();
+        let error = allowed(http_v1(), caller(&["user", role])).unwrap_err();
         assert_eq!(error.error_message, "a role of the token is empty or has a space", "{role:?}");
     }
 }
@@ -150,7 +134,7 @@ fn a_role_that_would_become_two_is_an_error() {
 #[test]
 fn what_is_not_known_is_an_error_and_not_the_word_that_makes_a_401() {
     let store = StoreError::MalformedItem { table: "denylist", attribute: "jti" };
-    for error in [DecisionError::from(store), DecisionError::NoIssuer] {
+    for error in [AuthorizationError::from(store).into(), DecisionError::NoIssuer] {
         for kind in rest_and_web_socket().into_iter().map(|(kind, _)| kind).chain([Kind::HttpV2, http_v1()]) {
             let told = failed(&kind, &error);
             assert_eq!(told.error_type, "AuthorizationError");

@@ -1,0 +1,177 @@
+//! Authentication: a name and a password for a user.
+//!
+//! Attempts are counted before anything is hashed ([`crate::throttle`]). Unknown user, wrong password and disabled user
+//! cost the same calls and the same hash, and are one answer to the caller (OWASP ASVS 5.0, 6.3.8). Which of them it was
+//! is for the log. An attempt that is refused costs a hash too: a failure with the same answer must not be told apart by
+//! its time.
+
+use std::error::Error;
+
+use aws_lc_rs::rand::SystemRandom;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::EpochSeconds;
+use crate::password::Password;
+use crate::password::error::HashError;
+use crate::password::hash::{Hasher, PasswordCheck};
+use crate::session::SignedIn;
+use crate::store::StoreError;
+use crate::store::users::{Update, UsersTable};
+use crate::throttle::{Admission, Claimant, SourceNetwork, Throttle, ThrottleError};
+use crate::user::{User, UserStatus};
+use crate::username::Username;
+
+/// Why authentication failed. The first three are for logs; a client sees one answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// There is no user of this name, or it is not a valid name.
+    #[error("there is no such user")]
+    UnknownUser,
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// The password is right, but the user is disabled.
+    #[error("the user is disabled")]
+    DisabledUser,
+    /// Too many attempts, or they could not be counted. The password was not compared with any hash, or the answer to a
+    /// failure must be the same.
+    #[error("the attempt was not admitted")]
+    Throttle(#[from] ThrottleError),
+    /// Nobody is let in.
+    #[error("the user could not be read, or the outcome not be counted")]
+    Store(#[from] StoreError),
+    /// The stored hash is unusable.
+    #[error("the password could not be checked")]
+    Hash(#[from] HashError),
+}
+
+impl AuthenticationError {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::DisabledUser => "disabled_user",
+            Self::Throttle(ThrottleError::TooMany { .. }) => "throttled",
+            Self::Store(_) | Self::Throttle(ThrottleError::Store(_)) => "store_failed",
+            Self::Hash(_) => "hash_failed",
+        }
+    }
+}
+
+/// Authenticates users by their passwords.
+pub struct Authenticator {
+    pub users: UsersTable,
+    pub throttle: Throttle,
+    pub hasher: Hasher,
+    pub random: SystemRandom,
+}
+
+impl Authenticator {
+    /// The user with this name and password. A hash of another scheme or other parameters is replaced.
+    ///
+    /// # Errors
+    /// There is none, too many attempts failed, or it is not known.
+    pub async fn authenticate(
+        &self,
+        username: &str,
+        password: &Password,
+        network: Option<&SourceNetwork>,
+        now: EpochSeconds,
+    ) -> Result<User, AuthenticationError> {
+        let username = Username::parse(username).ok();
+        let user = match &username {
+            Some(username) => self.users.find(username).await?,
+            None => None,
+        };
+        let claimant = Claimant::Untrusted { username: username.as_ref(), exists: user.is_some() };
+        let admission = match self.throttle.admit(claimant, network, now).await {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                // As long as a failure takes from a known address, which gets the same answer.
+                if matches!(refusal, ThrottleError::TooMany { .. }) && username.is_some() {
+                    self.hasher.verify_dummy(password)?;
+                }
+                return Err(refusal.into());
+            }
+        };
+        self.verify_password(user, password, admission, now).await
+    }
+
+    /// The same for somebody who is signed in already and enters the password again.
+    ///
+    /// # Errors
+    /// As for [`Self::authenticate`].
+    pub async fn authenticate_again(
+        &self,
+        caller: &SignedIn,
+        password: &Password,
+        network: Option<&SourceNetwork>,
+        now: EpochSeconds,
+    ) -> Result<User, AuthenticationError> {
+        // A cached decision of the authorizer may be older than the revocation of everything the user had.
+        let is_caller = |user: &User| user.user_id == caller.sub && user.epoch == caller.epoch;
+        let user = self.users.find(&caller.username).await?.filter(is_caller);
+        let admission = self.throttle.admit(Claimant::SignedIn(&caller.username), network, now).await?;
+        self.verify_password(user, password, admission, now).await
+    }
+
+    async fn verify_password(
+        &self,
+        user: Option<User>,
+        password: &Password,
+        admission: Admission<'_>,
+        now: EpochSeconds,
+    ) -> Result<User, AuthenticationError> {
+        match self.check(user, password) {
+            Ok(user) => {
+                admission.succeeded(now).await?;
+                self.rehash(&user, password).await?;
+                Ok(user)
+            }
+            Err(refusal) => {
+                admission.failed(now).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The part that costs time: one hash, whoever it is.
+    fn check(&self, user: Option<User>, password: &Password) -> Result<User, AuthenticationError> {
+        let Some(user) = user else {
+            self.hasher.verify_dummy(password)?;
+            return Err(AuthenticationError::UnknownUser);
+        };
+        let check = self.hasher.verify(password, user.password_hash.expose_secret()).inspect_err(|_| {
+            // The answer is an internal error, and an operator has to learn whose hash it is.
+            tracing::Span::current().record("sub", user.user_id.as_str());
+        })?;
+        match check {
+            PasswordCheck::Matches => {}
+            PasswordCheck::Differs => return Err(AuthenticationError::WrongPassword),
+        }
+        match user.status {
+            UserStatus::Enabled => Ok(user),
+            UserStatus::Disabled => Err(AuthenticationError::DisabledUser),
+        }
+    }
+
+    /// Replaces a hash of another scheme or other parameters. The user is authenticated, so a table that does not answer
+    /// now is no reason to turn the user away: the next login tries again.
+    async fn rehash(&self, user: &User, password: &Password) -> Result<(), HashError> {
+        if !self.hasher.needs_rehash(user.password_hash.expose_secret()) {
+            return Ok(());
+        }
+        let hash = SecretString::from(self.hasher.hash(password, &self.random)?);
+        let sub = user.user_id.as_str();
+        match self.users.replace_hash(user, &hash).await {
+            Ok(Update::Applied) => tracing::info!(event = "rehash", outcome = "succeeded", sub),
+            Ok(Update::Stale) => tracing::info!(event = "rehash", outcome = "skipped", sub, "changed meanwhile"),
+            Err(error) => {
+                let error: &(dyn Error + 'static) = &error;
+                tracing::error!(event = "rehash", outcome = "failed", sub, error);
+            }
+        }
+        Ok(())
+    }
+}

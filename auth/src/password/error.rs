@@ -1,0 +1,39 @@
+//! Why a password could not be hashed, or a stored hash not be used.
+
+use crate::random::RandomError;
+
+/// A hash could not be made or not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// The stored text is no hash.
+    #[error("the stored password hash cannot be read")]
+    Unreadable(#[source] argon2::password_hash::phc::Error),
+    /// The stored parameters are outside of what is computed here, or the algorithm is another.
+    #[error("the stored password hash has an algorithm or parameters that are not accepted")]
+    Unsupported,
+    /// Verifying it would take too much work.
+    #[error("{parameter} is {value}; the limit is {limit}")]
+    TooCostly {
+        /// The parameter, or the product of parameters.
+        parameter: &'static str,
+        /// What the hash says.
+        value: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
+    /// What looks like a hash of bcrypt is none.
+    #[error("the stored bcrypt hash cannot be read")]
+    Bcrypt(#[source] bcrypt::BcryptError),
+    /// Argon2 refused its input.
+    #[error("the password could not be hashed")]
+    Argon2(#[source] argon2::Error),
+    /// No salt could be made.
+    #[error("no salt for the password hash")]
+    Random(#[from] RandomError),
+}
+
+impl From<argon2::password_hash::phc::Error> for HashError {
+    fn from(error: argon2::password_hash::phc::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}

@@ -1,0 +1,24 @@
+//! `grant_type=refresh_token`: the next tokens of a session (RFC 6749 §6).
+
+use api::error::ApiError;
+use api::request::network;
+use auth::EpochSeconds;
+use shared::http::form::Form;
+use shared::http::{Request, Response};
+
+use crate::handler::{TokenEndpoints, check_client};
+
+pub(super) async fn exchange(
+    endpoints: &TokenEndpoints,
+    request: &Request,
+    form: &Form,
+    iss: &str,
+) -> Result<Response, ApiError> {
+    check_client(form)?;
+    if form.get("scope").is_some() {
+        return Err(ApiError::InvalidScope);
+    }
+    let presented = form.required("refresh_token")?;
+    let tokens = endpoints.refresher.refresh(presented, iss, || network(request), EpochSeconds::now()).await?;
+    Ok(api::response::tokens(&tokens)?)
+}

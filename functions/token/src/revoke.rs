@@ -1,0 +1,16 @@
+//! `POST /revoke` (RFC 7009).
+
+use api::error::ApiError;
+use auth::EpochSeconds;
+use shared::http::form::Form;
+use shared::http::{Request, Response, StatusCode, response};
+
+use crate::handler::{TokenEndpoints, check_client};
+
+/// 200 once the token is invalid, whatever it was (RFC 7009 §2.2).
+pub(crate) async fn revoke(endpoints: &TokenEndpoints, request: &Request) -> Result<Response, ApiError> {
+    let form = Form::read(request)?;
+    check_client(&form)?;
+    endpoints.states.revoke(form.required("token")?, EpochSeconds::now()).await?;
+    Ok(response::empty(StatusCode::OK))
+}
