@@ -75,7 +75,7 @@ async fn of_registrations_of_one_name_at_once_one_succeeds_however_it_is_spelt()
 }
 
 #[tokio::test]
-async fn a_token_of_the_same_second_as_a_logout_everywhere_is_dead_if_it_is_older_and_lives_if_it_is_newer() {
+async fn a_token_of_the_same_second_as_a_logout_everywhere_is_revoked_if_it_is_older_and_valid_if_it_is_newer() {
     let (fixture, before, _) = signed_in_twice("everywhere-same-second").await;
     let caller = fixture.authorize(&before.access, NOW).await.unwrap();
     fixture.logout_everywhere(&caller, NOW).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_token_of_the_same_second_as_a_logout_everywhere_is_dead_if_it_is_olde
 }
 
 #[tokio::test]
-async fn a_login_that_began_before_a_logout_everywhere_brings_nothing_that_counts() {
+async fn a_login_that_began_before_a_logout_everywhere_returns_nothing_valid() {
     let (fixture, held, _) = signed_in_twice("everywhere-login-under-way").await;
     let authenticated = fixture.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
     let caller = fixture.authorize(&held.access, NOW).await.unwrap();
@@ -221,7 +221,7 @@ async fn a_user_lists_own_live_sessions_newest_first_and_ends_no_others() {
     let new = fixture.begin(&fixture.user("alice").await, NOW + 3).await.unwrap();
     let caller = fixture.authorize(&new.access, NOW + 3).await.unwrap();
     let sessions = fixture.list(&caller, NOW + 3).await;
-    assert_eq!(sessions.len(), 1, "those of an earlier epoch are dead, and not shown");
+    assert_eq!(sessions.len(), 1, "those of an earlier epoch are revoked, and not shown");
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn a_revoked_access_token_is_denied_alone_and_until_it_has_expired_everywh
 }
 
 #[tokio::test]
-async fn revoking_what_is_none_of_ours_or_dead_is_no_error_and_writes_nothing() {
+async fn revoking_what_was_not_issued_here_or_is_invalid_is_no_error_and_writes_nothing() {
     let (fixture, one, _) = signed_in_twice("revoke-unknown").await;
     for token in ["", "garbage", "a.b.c", "1.a.b.0.AAAA", &format!("{}x", one.access), &format!("{}x", one.refresh)] {
         fixture.states.revoke(token, NOW).await.unwrap();

@@ -1,6 +1,6 @@
 //! Each call of an operation failing in turn, on a real DynamoDB behind a proxy that loses calls or their answers.
 //!
-//! Whenever success was answered, what should be dead is dead. Whenever failure was answered, a retry finishes the job.
+//! After a success, what should be revoked is revoked. After a failure, a retry finishes the job.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use auth::EpochSeconds;
@@ -80,13 +80,13 @@ impl Operation {
 }
 
 /// The session's access token is refused.
-async fn is_dead(fixture: &Fixture, access_token: &str, now: EpochSeconds) -> bool {
+async fn is_revoked(fixture: &Fixture, access_token: &str, now: EpochSeconds) -> bool {
     let authorized = fixture.authorize(access_token, now).await;
     matches!(authorized, Err(AuthorizationError::Refused(_) | AuthorizationError::Revoked(_)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn success_means_dead_and_failure_means_that_a_retry_finishes_the_job() {
+async fn success_means_revoked_and_failure_means_that_a_retry_finishes_the_job() {
     let outer = Fixture::create("faults").await;
     let proxy = Proxy::start().await;
     let fixture = Fixture::on(outer.tables.through(&proxy.endpoint));
@@ -119,18 +119,18 @@ async fn success_means_dead_and_failure_means_that_a_retry_finishes_the_job() {
                 assert_eq!(made[broken], operation.calls()[broken], "{context}: {made:?}");
                 proxy.pass();
 
-                let is_done = is_dead(&outer, &held.access, now).await;
-                assert!(!is_success || is_done, "{context}: success, and the token lives");
+                let is_done = is_revoked(&outer, &held.access, now).await;
+                assert!(!is_success || is_done, "{context}: success, and the token is valid");
                 if !is_success && !is_done {
                     assert!(operation.run(&fixture, &caller, &held, now).await, "{context}: the retry fails");
-                    assert!(is_dead(&outer, &held.access, now).await, "{context}: the retry does not finish the job");
+                    assert!(is_revoked(&outer, &held.access, now).await, "{context}: the retry does not finish the job");
                 }
                 if operation != Operation::RevokeAccessToken && operation != Operation::Disable {
                     // Nor is a way left to new tokens.
                     assert!(outer.refresh(&held.refresh, now).await.is_err(), "{context}");
                 }
                 if operation == Operation::ChangePassword {
-                    // Whatever was answered, exactly one of the two passwords counts.
+                    // Whatever was answered, exactly one of the two passwords is valid.
                     let old = outer.authenticate("alice", PASSWORD, HOME, now).await.is_ok();
                     let new = outer.authenticate("alice", NEW_PASSWORD, HOME, now).await.is_ok();
                     assert_eq!((old, new), (false, true), "{context}");
@@ -199,11 +199,11 @@ async fn a_write_that_the_sdk_repeats_does_not_stumble_over_itself() {
     let held = fixture.begin(&user, NOW).await.unwrap();
     let next = fixture.refresh(&held.refresh, NOW).await.unwrap();
     let changed = fixture.change_password(user, NEW_PASSWORD, NOW).await.unwrap();
-    assert!(is_dead(&outer, &next.access, NOW).await);
+    assert!(is_revoked(&outer, &next.access, NOW).await);
     let caller = outer.authorize(&changed.access, NOW).await.unwrap();
     fixture.logout_everywhere(&caller, NOW).await.unwrap();
     assert_eq!(outer.user("alice").await.epoch, 2);
-    assert!(is_dead(&outer, &changed.access, NOW).await);
+    assert!(is_revoked(&outer, &changed.access, NOW).await);
     assert!(proxy.calls().iter().filter(|call| call.attempt == 2).count() >= 6);
 }
 
@@ -224,10 +224,10 @@ async fn a_transaction_in_the_way_is_waited_for_and_no_failure() {
     let next = fixture.refresh(&one.refresh, NOW).await.unwrap();
     proxy.decide(|_, index| if index == 1 { Fate::Conflict } else { Fate::Pass });
     fixture.logout(&callers[0], NOW).await.unwrap();
-    assert!(is_dead(&outer, &next.access, NOW).await);
+    assert!(is_revoked(&outer, &next.access, NOW).await);
     proxy.decide(|_, index| if index == 2 { Fate::Conflict } else { Fate::Pass });
     fixture.logout_everywhere(&callers[1], NOW).await.unwrap();
-    assert!(is_dead(&outer, &other.access, NOW).await);
+    assert!(is_revoked(&outer, &other.access, NOW).await);
     assert_eq!(outer.user("alice").await.epoch, 1);
     // And if it never ends, that is said.
     proxy.decide(|call, _| if call.operation == "TransactWriteItems" { Fate::Conflict } else { Fate::Pass });

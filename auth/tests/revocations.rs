@@ -154,7 +154,7 @@ async fn a_writer_whose_clock_is_wrong_hides_nothing() {
 
 #[tokio::test]
 async fn whoever_holds_what_is_revoked_already_ends_nothing_with_it() {
-    let fixture = Fixture::create("revocations-dead-token").await;
+    let fixture = Fixture::create("revocations-invalid-token").await;
     fixture.add_user("alice").await;
     let before = fixture.begin(&fixture.user("alice").await, NOW).await.unwrap();
     fixture.accounts().revoke(&alice(), NOW).await.unwrap();

@@ -178,7 +178,7 @@ describe("the page", { concurrency: 4 }, () => {
     await someone.close();
   });
 
-  test("sign out here: the token is dead, and the other tab knows", async () => {
+  test("sign out here: the token is revoked, and the other tab knows", async () => {
     const someone = await visitor();
     const [page, other] = [await someone.open(), await someone.open()];
     const username = await newUser();

@@ -380,7 +380,7 @@ fn negated(number: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_revoked_token_with_the_other_signature_that_fits_is_as_dead() {
+fn a_revoked_token_with_the_other_signature_that_fits_is_revoked_too() {
     let token = Victim::new();
     let signature = URL_SAFE_NO_PAD.decode(token.part(2)).unwrap();
     let (r, s) = signature.split_at(32);

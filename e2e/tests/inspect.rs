@@ -115,7 +115,7 @@ fn reading_a_token_needs_no_network_and_no_configuration() {
     assert!(said.contains(" GMT, in 14 min)") || said.contains(" GMT, in 15 min)"), "{said}");
     assert!(said.contains("  ok        type\n  -         key\n"), "{said}");
     assert!(
-        said.ends_with("without keys nothing more can be said: give --jwks, or set SIGNING_KEYS_TABLE_NAME\n"),
+        said.ends_with("the signature cannot be checked without keys: give --jwks, or set SIGNING_KEYS_TABLE_NAME\n"),
         "{said}"
     );
 

@@ -38,7 +38,7 @@ fn a_user_from_being_added_to_being_disabled() {
 
     let (disabled, said, _) = text(&latchkey(&["user", "disable", &name], ""));
     assert!(disabled && said.starts_with(&format!("disabled {name}")), "{said}");
-    assert_eq!(client.get("/me", &token).status, 403, "its tokens are dead");
+    assert_eq!(client.get("/me", &token).status, 403, "its tokens are revoked");
     let refused = client.login(&name, PASSWORD);
     assert_eq!(refused.status_and_json(), client.login("nobody-at-all", PASSWORD).status_and_json());
     assert_eq!(refused.status, 401);
@@ -105,7 +105,7 @@ fn stored_hash(name: &str) -> String {
 }
 
 #[test]
-fn a_new_password_kills_every_session_and_forgets_failed_attempts() {
+fn a_new_password_revokes_every_session_and_forgets_failed_attempts() {
     let (client, name, tokens) = signed_in("set-password");
     for _ in 0..5 {
         assert_eq!(client.login(&name, "wrong").status, 401);
@@ -114,7 +114,7 @@ fn a_new_password_kills_every_session_and_forgets_failed_attempts() {
     assert_eq!(
         said(&["user", "set-password", &name], new),
         format!(
-            "{name} has the new password: every session and token from before is dead, and failed attempts are forgotten"
+            "{name} has the new password: every session and token from before is revoked, and failed attempts are forgotten"
         )
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
@@ -127,12 +127,12 @@ fn a_new_password_kills_every_session_and_forgets_failed_attempts() {
 }
 
 #[test]
-fn other_roles_count_from_the_next_refresh_on() {
+fn other_roles_take_effect_at_the_next_refresh() {
     let (client, name, tokens) = signed_in("set-roles");
     let done = said(&["user", "set-roles", &name, "--role", "ops", "--role", "admin"], "");
     assert!(
         done.starts_with(&format!(
-            "{name} now has the roles: ops, admin. They count from the next login or refresh on."
+            "{name} now has the roles: ops, admin. They take effect at the next login or refresh."
         ))
     );
     assert!(done.contains("60 minutes") && done.contains(&format!("latchkey user revoke {name}")), "{done}");
@@ -147,14 +147,14 @@ fn other_roles_count_from_the_next_refresh_on() {
 }
 
 #[test]
-fn an_enabled_user_logs_in_again_and_what_was_ended_stays_ended() {
+fn an_enabled_user_logs_in_again_and_what_was_revoked_stays_revoked() {
     let (client, name, tokens) = signed_in("enable");
     assert_eq!(said(&["user", "enable", &name], ""), format!("{name} was enabled already"));
     said(&["user", "disable", &name], "");
     assert_eq!(
         said(&["user", "enable", &name], ""),
         format!(
-            "enabled {name}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay dead"
+            "enabled {name}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay revoked"
         )
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
@@ -191,7 +191,7 @@ fn revoking_ends_everything_and_lets_the_user_log_in_again() {
     let (client, name, tokens) = signed_in("revoke");
     assert_eq!(
         said(&["user", "revoke", &name], ""),
-        format!("every session and token of {name} is dead; {name} may log in again")
+        format!("every session and token of {name} is revoked; {name} may log in again")
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
     assert_eq!(client.refresh(&tokens.refresh).status, 400);

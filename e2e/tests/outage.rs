@@ -48,7 +48,7 @@ fn recovers(client: &Client, token: &str) {
 }
 
 #[test]
-fn while_dynamodb_hangs_or_is_dead_nobody_passes_and_afterwards_everybody_does_again() {
+fn while_dynamodb_hangs_or_is_gone_nobody_passes_and_afterwards_everybody_does_again() {
     let mut options = Options::for_test("outage");
     let data = options.directory.join("dynamodb");
     let _ = std::fs::remove_dir_all(&data);

@@ -185,7 +185,7 @@ fn a_revoked_refresh_token_ends_its_session_and_no_other() {
 }
 
 #[test]
-fn a_revoked_access_token_is_dead_alone() {
+fn a_revoked_access_token_is_denied_alone() {
     let client = Client::from_env();
     let tokens = client.tokens(ALICE);
     let parameters = [("token", tokens.access.as_str()), ("token_type_hint", "refresh_token")];
@@ -266,7 +266,7 @@ fn a_token_that_is_sent_with_a_line_break_is_revoked_too() {
 }
 
 #[test]
-fn introspection_says_of_every_dead_token_that_it_is_not_active_and_no_more() {
+fn introspection_says_of_every_invalid_token_that_it_is_not_active_and_no_more() {
     let client = Client::from_env();
     let admin = client.access_token(ADMIN);
     let inactive = |token: &str| {

@@ -1,14 +1,14 @@
-//! Any bytes as the event of the authorizer, read by the authorizer's own module: no panic, no token that counts, and no
+//! Any bytes as the event of the authorizer, read by the authorizer's own module: no panic, no valid token, and no
 //! policy about more than one stage.
 #![no_main]
 
-use latchkey_fuzz::token_must_be_refused;
+use latchkey_fuzz::token_must_be_rejected;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 // The authorizer is a program, not a library: its module is compiled into this one.
-#[allow(dead_code, reason = "an Allow needs a token that counts")]
+#[allow(dead_code, reason = "an Allow needs a valid token")]
 #[path = "../../functions/authorizer/src/event/mod.rs"]
 mod event;
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     };
     if let Ok(token) = event.access_token() {
         assert!(!token.contains(','), "{token}");
-        token_must_be_refused(token);
+        token_must_be_rejected(token);
     }
     if let Kind::HttpV1(stage) | Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage) =
         event.kind

@@ -4,8 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use auth::password::hash::Hasher;
 use libfuzzer_sys::fuzz_target;
-use shared::password::hash::Hasher;
 
 /// Most bytes at once. A text that is bcrypt's is copied; all else is of fixed size.
 const MAX_ALLOCATION_BYTES: usize = 64 * 1024;

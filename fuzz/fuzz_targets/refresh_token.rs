@@ -3,21 +3,22 @@
 
 use std::sync::LazyLock;
 
+use auth::id::{KeyId, SessionId};
+use auth::keys::signing::RefreshTokenKey;
+use auth::token::refresh::{self, RefreshToken, Unverified};
 use libfuzzer_sys::fuzz_target;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-use shared::keys::signing::RefreshTokenKey;
-use shared::token::refresh::{self, RefreshToken, Unverified};
 
 const SID: &str = "wzrVrBYV2EvgI9lvhtUvWA";
 const GENERATION: u64 = 7;
 
 static KEY: LazyLock<RefreshTokenKey> =
-    LazyLock::new(|| RefreshTokenKey::new("k".to_owned(), &SecretSlice::from(vec![7; 32])));
-static ISSUED: LazyLock<SecretString> = LazyLock::new(|| refresh::issue(&KEY, SID, GENERATION));
+    LazyLock::new(|| RefreshTokenKey::new(KeyId::new("k"), &SecretSlice::from(vec![7; 32])));
+static ISSUED: LazyLock<SecretString> = LazyLock::new(|| refresh::issue(&KEY, &SessionId::new(SID), GENERATION));
 
 fuzz_target!(|text: &str| {
     let verified = Unverified::parse(text).and_then(|token| token.verify(&KEY));
-    let issued = RefreshToken { sid: SID.to_owned(), generation: GENERATION };
+    let issued = RefreshToken { sid: SessionId::new(SID), generation: GENERATION };
     let is_issued = text == ISSUED.expose_secret();
     assert_eq!(verified, is_issued.then_some(issued), "{text}");
 });

@@ -56,3 +56,8 @@ pub use verify::{
     Expected, ExpectedIssuer, LEEWAY_SECONDS, MAX_ACCESS_TOKEN_LIFETIME_SECONDS, MAX_TOKEN_BYTES, verify,
     verify_signature,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
