@@ -123,7 +123,10 @@ async fn success_means_revoked_and_failure_means_that_a_retry_finishes_the_job()
                 assert!(!is_success || is_done, "{context}: success, and the token is valid");
                 if !is_success && !is_done {
                     assert!(operation.run(&fixture, &caller, &held, now).await, "{context}: the retry fails");
-                    assert!(is_revoked(&outer, &held.access, now).await, "{context}: the retry does not finish the job");
+                    assert!(
+                        is_revoked(&outer, &held.access, now).await,
+                        "{context}: the retry does not finish the job"
+                    );
                 }
                 if operation != Operation::RevokeAccessToken && operation != Operation::Disable {
                     // Nor is a way left to new tokens.

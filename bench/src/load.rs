@@ -18,7 +18,7 @@ use local_stack::{port, workspace};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::contenders::Contenders;
+use crate::candidates::Candidates;
 use crate::statistics::{median, percentile};
 use crate::{Anything, Effort, say};
 
@@ -47,9 +47,9 @@ pub(crate) struct Load {
     pub(crate) rss_bytes: Option<(u64, u64)>,
 }
 
-pub(crate) async fn run(contenders: &Contenders, output: &Path, effort: Effort) -> Result<Vec<Load>, Anything> {
+pub(crate) async fn run(candidates: &Candidates, output: &Path, effort: Effort) -> Result<Vec<Load>, Anything> {
     let functions = output.join("functions.json");
-    let list: Vec<Value> = contenders
+    let list: Vec<Value> = candidates
         .path
         .iter()
         .map(|function| {

@@ -4,13 +4,13 @@
 //! Functions that are compared are measured in one run, in turn, so that a busy machine is busy for all. Signatures, keys and
 //! tokens are criterion's: each group by itself, one member right after the other.
 
-mod contenders;
+mod candidates;
 mod endpoints;
+mod iterations;
 mod load;
 mod parts;
 mod primitives;
 mod report;
-mod rounds;
 mod statistics;
 mod targets;
 
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use crate::parts::Part;
 use clap::{Parser, ValueEnum as _};
 
-use crate::contenders::Contenders;
+use crate::candidates::Candidates;
 use crate::endpoints::Endpoints;
 use crate::report::Report;
 
@@ -39,7 +39,7 @@ struct Arguments {
     /// Where the results go.
     #[arg(long)]
     output: PathBuf,
-    /// Fewer rounds and a short load: an impression, no proof.
+    /// Fewer iterations and a short load: an impression, no proof.
     #[arg(long)]
     quick: bool,
     /// These parts alone. What is not measured has no target.
@@ -50,8 +50,8 @@ struct Arguments {
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Rounds of cold starts.
-    pub(crate) cold_rounds: usize,
+    /// Iterations of cold starts.
+    pub(crate) cold_iterations: usize,
     /// Of authorizers.
     pub(crate) warm: Calls,
     /// Of what hashes.
@@ -65,25 +65,25 @@ pub(crate) struct Effort {
 /// Warm calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls {
-    pub(crate) rounds: usize,
-    /// In each round, before those that count: caches fill, connections open, and Node.js compiles what it runs often.
+    pub(crate) iterations: usize,
+    /// In each iteration, before those that are measured: caches fill, connections open, and Node.js compiles what it runs often.
     pub(crate) uncounted: usize,
-    /// In each round.
+    /// In each iteration.
     pub(crate) counted: usize,
 }
 
 impl Effort {
     const FULL: Self = Self {
-        cold_rounds: 21,
-        warm: Calls { rounds: 15, uncounted: 1000, counted: 200 },
-        warm_hashing: Calls { rounds: 15, uncounted: 50, counted: 20 },
+        cold_iterations: 21,
+        warm: Calls { iterations: 15, uncounted: 1000, counted: 200 },
+        warm_hashing: Calls { iterations: 15, uncounted: 50, counted: 20 },
         load_seconds: 20,
         mixed_seconds: 600,
     };
     const QUICK: Self = Self {
-        cold_rounds: 7,
-        warm: Calls { rounds: 5, uncounted: 300, counted: 100 },
-        warm_hashing: Calls { rounds: 3, uncounted: 20, counted: 10 },
+        cold_iterations: 7,
+        warm: Calls { iterations: 5, uncounted: 300, counted: 100 },
+        warm_hashing: Calls { iterations: 3, uncounted: 20, counted: 10 },
         load_seconds: 5,
         mixed_seconds: 30,
     };
@@ -120,20 +120,20 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
 
     say("starting DynamoDB Local and its stand-in over TLS");
     let endpoints = Endpoints::start(&arguments.output).await?;
-    let contenders = Contenders::new(&arguments.packages, &arguments.peers, &endpoints).await?;
-    report.sizes = contenders::sizes(&arguments.packages, &arguments.deployed)?;
+    let candidates = Candidates::new(&arguments.packages, &arguments.peers, &endpoints).await?;
+    report.sizes = candidates::sizes(&arguments.packages, &arguments.deployed)?;
 
     if has(Part::Cold) {
         say("cold starts, in turn");
-        report.cold = rounds::cold(&contenders, effort).await?;
+        report.cold = iterations::cold(&candidates, effort).await?;
     }
     if has(Part::Warm) {
         say("warm calls, in turn");
-        report.warm = rounds::warm(&contenders, effort).await?;
+        report.warm = iterations::warm(&candidates, effort).await?;
     }
     if has(Part::Hashing) {
         say("hashing, in turn");
-        report.hashing = rounds::hashing(&contenders, effort).await?;
+        report.hashing = iterations::hashing(&candidates, effort).await?;
     }
     if has(Part::Primitives) {
         say("signatures, keys and tokens, by criterion and fast-jwt");
@@ -141,7 +141,7 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     }
     if has(Part::Load) {
         say("the whole path under load");
-        report.load = load::run(&contenders, &arguments.output, effort).await?;
+        report.load = load::run(&candidates, &arguments.output, effort).await?;
     }
 
     report.targets = targets::check(&report);

@@ -10,10 +10,10 @@ use clap::ValueEnum as _;
 use serde::Serialize;
 
 use crate::Anything;
-use crate::contenders::Size;
+use crate::candidates::Size;
+use crate::iterations::{Cold, MEMORY_MEGABYTES, Warm};
 use crate::load::Load;
 use crate::primitives::Primitive;
-use crate::rounds::{Cold, MEMORY_MEGABYTES, Warm};
 use crate::targets::{self, Target};
 
 /// Everything that a run found.

@@ -4,10 +4,10 @@
 use crate::parts::Part;
 use serde::Serialize;
 
-use crate::contenders::Size;
+use crate::candidates::Size;
+use crate::iterations::{Cold, Warm};
 use crate::load::Load;
 use crate::report::Report;
-use crate::rounds::{Cold, Warm};
 
 /// CPU time until the first answer, beyond which AWS-LC must have gathered jitter again: that takes 38 ms.
 const CPU_OF_A_COLD_START_MS: f64 = 10.0;

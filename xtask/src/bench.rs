@@ -20,7 +20,7 @@ const PARTS: [&str; 5] = ["cold", "warm", "hashing", "primitives", "load"];
 /// What `bench` is to do.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Fewer rounds and a short load: an impression within five minutes, besides building
+    /// Fewer iterations and a short load: an impression within five minutes, besides building
     #[arg(long)]
     quick: bool,
     /// These parts alone, with a comma between: cold starts, warm calls of authorizers, warm logins (hashing),

@@ -21,7 +21,7 @@ const PEER_SECRET: &str = "a secret of the peers, of more than thirty-two bytes"
 
 /// A function and what it is sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Contender {
+pub(crate) struct Candidate {
     pub(crate) name: &'static str,
     pub(crate) function: Function,
     pub(crate) events: Events,
@@ -70,18 +70,18 @@ pub(crate) struct Size {
 
 /// All of them.
 #[derive(Debug)]
-pub(crate) struct Contenders {
+pub(crate) struct Candidates {
     /// With DynamoDB over TLS.
-    pub(crate) cold: Vec<Contender>,
+    pub(crate) cold: Vec<Candidate>,
     /// With DynamoDB Local.
-    pub(crate) warm: Vec<Contender>,
+    pub(crate) warm: Vec<Candidate>,
     /// What hashes a password.
-    pub(crate) hashing: Vec<Contender>,
+    pub(crate) hashing: Vec<Candidate>,
     /// The functions of the whole path.
     pub(crate) path: Vec<Function>,
 }
 
-impl Contenders {
+impl Candidates {
     pub(crate) async fn new(packages: &Path, peers: &Path, endpoints: &Endpoints) -> Result<Self, Anything> {
         let ours = |binary: &str, endpoint: &str| -> Result<Function, Anything> {
             let functions = endpoints.template.functions()?;
@@ -135,20 +135,20 @@ impl Contenders {
         };
         let anything = Events { template: json!({}), unknown_users: false, mark: "{}" };
         let peer_events = authorize(&peer_token()?)?;
-        let authorizers = |endpoint: &str| -> Result<Vec<Contender>, Anything> {
+        let authorizers = |endpoint: &str| -> Result<Vec<Candidate>, Anything> {
             Ok(vec![
-                Contender {
+                Candidate {
                     name: "empty bootstrap",
                     function: peer("empty", peers.join("empty"), None, endpoint),
                     events: anything.clone(),
                 },
-                Contender { name: "authorizer", function: ours("authorizer", endpoint)?, events: authorize(&access)? },
-                Contender {
+                Candidate { name: "authorizer", function: ours("authorizer", endpoint)?, events: authorize(&access)? },
+                Candidate {
                     name: "tutorial authorizer",
                     function: peer("tutorial", peers.join("tutorial"), None, endpoint),
                     events: peer_events.clone(),
                 },
-                Contender {
+                Candidate {
                     name: "Node.js authorizer",
                     function: peer("node", node.clone(), Some(script("authorizer")), endpoint),
                     events: peer_events.clone(),
@@ -157,9 +157,9 @@ impl Contenders {
         };
         let plain = endpoints.plain.as_str();
         let hashing = vec![
-            Contender { name: "login", function: ours("login", plain)?, events: known.clone() },
-            Contender { name: "login, unknown user", function: ours("login", plain)?, events: unknown },
-            Contender {
+            Candidate { name: "login", function: ours("login", plain)?, events: known.clone() },
+            Candidate { name: "login, unknown user", function: ours("login", plain)?, events: unknown },
+            Candidate {
                 name: "Node.js login",
                 function: peer("node-login", node.clone(), Some(script("login")), plain),
                 events: known,

@@ -1,4 +1,4 @@
-//! Rounds: in each, every contender has its turn, and another begins.
+//! Iterations: in each, every candidate has its turn, in another order.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use lambda_host::Environment;
 use nix::time::ClockId;
 use serde::Serialize;
 
-use crate::contenders::{Contender, Contenders};
+use crate::candidates::{Candidate, Candidates};
 use crate::statistics::{median, percentile};
 use crate::{Anything, Calls, Effort};
 
 /// Memory sizes at which cold starts are measured, in MB. The first is a whole CPU.
 pub(crate) const MEMORY_MEGABYTES: [u32; 4] = [1769, 512, 256, 128];
 
-/// A function's cold start at a memory size: medians of all rounds.
+/// A function's cold start at a memory size: medians of all iterations.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cold {
     pub(crate) name: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Cold {
     pub(crate) first_answer_ms: f64,
     /// CPU time until then.
     pub(crate) cpu_ms: f64,
-    /// The highest of all rounds.
+    /// The highest of all iterations.
     pub(crate) peak_rss_bytes: u64,
 }
 
@@ -46,16 +46,16 @@ pub(crate) struct Warm {
     pub(crate) name: String,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// CPU time of a call: the median of all rounds.
+    /// CPU time of a call: the median of all iterations.
     pub(crate) cpu_us: f64,
     pub(crate) peak_rss_bytes: u64,
 }
 
-/// The order of a round, another each time, so that nobody always follows the same one: a process that was stopped for most of its
+/// The order of a iteration, another each time, so that nobody always follows the same one: a process that was stopped for most of its
 /// time leaves the machine in another state than one that was busy.
-fn order(round: usize, count: usize) -> Vec<usize> {
+fn order(iteration: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    fastrand::Rng::with_seed(round as u64).shuffle(&mut order);
+    fastrand::Rng::with_seed(iteration as u64).shuffle(&mut order);
     order
 }
 
@@ -68,18 +68,18 @@ fn microseconds(duration: Duration) -> f64 {
 }
 
 /// Cold starts with DynamoDB over TLS.
-pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<Cold>, Anything> {
-    let turns: Vec<(&Contender, u32)> = MEMORY_MEGABYTES
+pub(crate) async fn cold(candidates: &Candidates, effort: Effort) -> Result<Vec<Cold>, Anything> {
+    let turns: Vec<(&Candidate, u32)> = MEMORY_MEGABYTES
         .iter()
-        .flat_map(|megabytes| contenders.cold.iter().map(move |contender| (contender, *megabytes)))
+        .flat_map(|megabytes| candidates.cold.iter().map(move |candidate| (candidate, *megabytes)))
         .collect();
     let mut starts: Vec<Vec<Start>> = turns.iter().map(|_| Vec::new()).collect();
-    // The first round fills the page cache and the stand-in's memory.
-    for round in 0..=effort.cold_rounds {
-        for index in order(round, turns.len()) {
-            let (contender, megabytes) = turns[index];
-            let start = cold_start(contender, megabytes).await?;
-            if round > 0 {
+    // The first iteration fills the page cache and the stand-in's memory.
+    for iteration in 0..=effort.cold_iterations {
+        for index in order(iteration, turns.len()) {
+            let (candidate, megabytes) = turns[index];
+            let start = cold_start(candidate, megabytes).await?;
+            if iteration > 0 {
                 starts[index].push(start);
             }
         }
@@ -87,12 +87,12 @@ pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<
     Ok(turns
         .iter()
         .zip(&starts)
-        .map(|((contender, memory_megabytes), starts)| {
+        .map(|((candidate, memory_megabytes), starts)| {
             let of = |of: fn(&Start) -> Duration| {
                 median(&starts.iter().map(|start| milliseconds(of(start))).collect::<Vec<_>>())
             };
             Cold {
-                name: contender.name,
+                name: candidate.name,
                 memory_megabytes: *memory_megabytes,
                 ready_ms: of(|start| start.ready),
                 first_call_ms: of(|start| start.first_call),
@@ -104,49 +104,49 @@ pub(crate) async fn cold(contenders: &Contenders, effort: Effort) -> Result<Vec<
         .collect())
 }
 
-async fn cold_start(contender: &Contender, memory_megabytes: u32) -> Result<Start, Anything> {
-    let mut function = contender.function.clone();
+async fn cold_start(candidate: &Candidate, memory_megabytes: u32) -> Result<Start, Anything> {
+    let mut function = candidate.function.clone();
     function.memory_megabytes = memory_megabytes;
     let mut environment = Environment::start_silently(&function).await?;
     let ready = environment.initialised().await?;
     environment.limit();
-    let answer = environment.invoke(contender.events.get(0)).await?;
+    let answer = environment.invoke(candidate.events.get(0)).await?;
     let usage = environment.usage()?;
-    contender.events.check(contender.name, &answer.payload)?;
+    candidate.events.check(candidate.name, &answer.payload)?;
     environment.end().await?;
     Ok(Start { ready, first_call: answer.took, cpu: usage.cpu, peak_rss_bytes: usage.peak_rss_bytes })
 }
 
 /// Warm calls with DynamoDB Local.
-pub(crate) async fn warm(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
+pub(crate) async fn warm(candidates: &Candidates, effort: Effort) -> Result<Vec<Warm>, Anything> {
     let calls = effort.warm;
-    let mut samples = vec![Samples::default(); contenders.warm.len()];
-    for round in 0..calls.rounds {
-        for index in order(round, contenders.warm.len()) {
-            samples[index].add(&contenders.warm[index], calls, round).await?;
+    let mut samples = vec![Samples::default(); candidates.warm.len()];
+    for iteration in 0..calls.iterations {
+        for index in order(iteration, candidates.warm.len()) {
+            samples[index].add(&candidates.warm[index], calls, iteration).await?;
         }
     }
-    Ok(contenders.warm.iter().zip(samples).map(|(contender, samples)| samples.warm(contender.name)).collect())
+    Ok(candidates.warm.iter().zip(samples).map(|(candidate, samples)| samples.warm(candidate.name)).collect())
 }
 
 /// Logins, and beside them the hash that they compute.
-pub(crate) async fn hashing(contenders: &Contenders, effort: Effort) -> Result<Vec<Warm>, Anything> {
+pub(crate) async fn hashing(candidates: &Candidates, effort: Effort) -> Result<Vec<Warm>, Anything> {
     let calls = effort.warm_hashing;
-    let mut samples = vec![Samples::default(); contenders.hashing.len()];
+    let mut samples = vec![Samples::default(); candidates.hashing.len()];
     let mut raw = Samples::default();
     let params =
         Params::new(hash::MEMORY_KIB, hash::ITERATIONS, hash::PARALLELISM, None).map_err(|error| error.to_string())?;
     let mut memory = vec![Block::new(); params.block_count()];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    for round in 0..calls.rounds {
-        for index in order(round, contenders.hashing.len() + 1) {
-            match contenders.hashing.get(index) {
-                Some(contender) => samples[index].add(contender, calls, round).await?,
+    for iteration in 0..calls.iterations {
+        for index in order(iteration, candidates.hashing.len() + 1) {
+            match candidates.hashing.get(index) {
+                Some(candidate) => samples[index].add(candidate, calls, iteration).await?,
                 None => raw.add_raw(&argon2, &mut memory, calls.counted)?,
             }
         }
     }
-    let names = contenders.hashing.iter().map(|contender| contender.name);
+    let names = candidates.hashing.iter().map(|candidate| candidate.name);
     let mut all: Vec<_> = names.zip(samples).map(|(name, samples)| samples.warm(name)).collect();
     all.push(raw.warm("Argon2id, the call alone"));
     Ok(all)
@@ -160,23 +160,23 @@ struct Samples {
 }
 
 impl Samples {
-    /// A round: a process of its own, some calls, and then those that count.
+    /// A iteration: a process of its own, some calls, and then those that are measured.
     #[allow(clippy::cast_precision_loss, reason = "a number of calls is small")]
     async fn add(
         &mut self,
-        contender: &Contender,
+        candidate: &Candidate,
         Calls { uncounted, counted, .. }: Calls,
-        round: usize,
+        iteration: usize,
     ) -> Result<(), Anything> {
-        let mut environment = Environment::start_silently(&contender.function).await?;
+        let mut environment = Environment::start_silently(&candidate.function).await?;
         let mut before = Duration::ZERO;
         for call in 0..uncounted + counted {
             if call == uncounted {
                 before = environment.usage()?.cpu;
             }
-            let number = round * (uncounted + counted) + call;
-            let answer = environment.invoke(contender.events.get(number)).await?;
-            contender.events.check(contender.name, &answer.payload)?;
+            let number = iteration * (uncounted + counted) + call;
+            let answer = environment.invoke(candidate.events.get(number)).await?;
+            candidate.events.check(candidate.name, &answer.payload)?;
             if call >= uncounted {
                 self.took_us.push(microseconds(answer.took));
             }
@@ -230,8 +230,8 @@ mod tests {
     fn everybody_has_a_turn_in_a_round_and_follows_others_in_other_rounds() {
         for count in [1, 2, 4, 5, 16] {
             let mut pairs = HashSet::new();
-            for round in 0..16 {
-                let order = order(round, count);
+            for iteration in 0..16 {
+                let order = order(iteration, count);
                 assert_eq!(order.iter().collect::<HashSet<_>>().len(), count, "{order:?}");
                 pairs.extend(order.windows(2).map(|pair| (pair[0], pair[1])));
             }
