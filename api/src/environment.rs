@@ -68,7 +68,7 @@ impl Environment {
     /// # Errors
     /// A table is not named.
     pub fn sessions(&self) -> Result<Sessions, ConfigError> {
-        Ok(Sessions { table: self.sessions_table()?, accounts: self.accounts()? })
+        Ok(Sessions { accounts: self.accounts()?, table: self.sessions_table()? })
     }
 
     /// # Errors
