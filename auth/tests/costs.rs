@@ -22,7 +22,7 @@ struct Cost {
 }
 
 /// What was asked since the last look.
-fn look(proxy: &Proxy) -> Cost {
+fn cost_of_calls(proxy: &Proxy) -> Cost {
     let is_read = |operation: &str| ["GetItem", "Query", "BatchGetItem"].contains(&operation);
     let calls = proxy.calls();
     let units = |read: bool| -> f64 {
@@ -45,7 +45,7 @@ async fn what_operations_cost() {
     fixture.authorizer().warm_up(NOW).await.unwrap();
     let mut costs = Vec::new();
     proxy.pass();
-    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+    let mut note = |operation: &'static str| costs.push((operation, cost_of_calls(&proxy)));
 
     let password = Password::new(PASSWORD.to_owned());
     fixture.registration.register("alice", &password, network.as_ref(), NOW).await.unwrap();
@@ -80,8 +80,8 @@ async fn what_operations_cost() {
     fixture.states.revoke(&held.access, NOW).await.unwrap();
     note("revocation, access token");
     let other = fixture.begin(&user, NOW).await.unwrap();
-    look(&proxy);
-    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+    cost_of_calls(&proxy);
+    let mut note = |operation: &'static str| costs.push((operation, cost_of_calls(&proxy)));
     fixture.states.revoke(&other.refresh, NOW).await.unwrap();
     note("revocation, refresh token");
 
@@ -100,8 +100,8 @@ async fn what_operations_cost() {
     note("logout, repeated");
     let held = fixture.begin(&outer.user("alice").await, NOW).await.unwrap();
     let caller = outer.authorize(&held.access, NOW).await.unwrap();
-    look(&proxy);
-    let mut note = |operation: &'static str| costs.push((operation, look(&proxy)));
+    cost_of_calls(&proxy);
+    let mut note = |operation: &'static str| costs.push((operation, cost_of_calls(&proxy)));
     fixture.logout(&caller, NOW).await.unwrap();
     note("logout");
     fixture.logout_everywhere(&caller, NOW).await.unwrap();

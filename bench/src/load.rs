@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::candidates::Candidates;
 use crate::statistics::{median, percentile};
-use crate::{Anything, Effort, say};
+use crate::{Anything, Effort, progress};
 
 /// Clients at once.
 const CONCURRENCY: [usize; 4] = [1, 4, 16, 64];
@@ -72,10 +72,10 @@ pub(crate) async fn run(candidates: &Candidates, output: &Path, effort: Effort) 
 
     let mut loads = Vec::new();
     for clients in CONCURRENCY {
-        say(&format!("  {clients} at once, {} s", effort.load_seconds));
+        progress(&format!("  {clients} at once, {} s", effort.load_seconds));
         loads.push(drive(&api, "authorize and answer", clients, effort.load_seconds, Kind::Authorize, None).await?);
     }
-    say(&format!("  90 % authorize, 8 % refresh, 2 % login: {} s", effort.mixed_seconds));
+    progress(&format!("  90 % authorize, 8 % refresh, 2 % login: {} s", effort.mixed_seconds));
     let pid = Some(host.pid());
     loads.push(drive(&api, "mixed", MIXED_CLIENTS, effort.mixed_seconds, Kind::Mixed, pid).await?);
     Ok(loads)

@@ -100,12 +100,7 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("bench: {error}");
-            let mut source = error.source();
-            while let Some(error) = source {
-                eprintln!("  because: {error}");
-                source = error.source();
-            }
+            local_stack::progress::failure(&*error);
             ExitCode::FAILURE
         }
     }
@@ -118,29 +113,29 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     let has = |part| parts.contains(&part);
     let mut report = Report::new(arguments.quick, parts.clone());
 
-    say("starting DynamoDB Local and its stand-in over TLS");
+    progress("starting DynamoDB Local and its stand-in over TLS");
     let endpoints = Endpoints::start(&arguments.output).await?;
     let candidates = Candidates::new(&arguments.packages, &arguments.peers, &endpoints).await?;
     report.sizes = candidates::sizes(&arguments.packages, &arguments.deployed)?;
 
     if has(Part::Cold) {
-        say("cold starts, in turn");
+        progress("cold starts, in turn");
         report.cold = iterations::cold(&candidates, effort).await?;
     }
     if has(Part::Warm) {
-        say("warm calls, in turn");
+        progress("warm calls, in turn");
         report.warm = iterations::warm(&candidates, effort).await?;
     }
     if has(Part::Hashing) {
-        say("hashing, in turn");
+        progress("hashing, in turn");
         report.hashing = iterations::hashing(&candidates, effort).await?;
     }
     if has(Part::Primitives) {
-        say("signatures, keys and tokens, by criterion and fast-jwt");
+        progress("signatures, keys and tokens, by criterion and fast-jwt");
         report.primitives = primitives::read(&arguments.peers)?;
     }
     if has(Part::Load) {
-        say("the whole path under load");
+        progress("the whole path under load");
         report.load = load::run(&candidates, &arguments.output, effort).await?;
     }
 
@@ -150,6 +145,6 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
 }
 
 #[allow(clippy::print_stdout, reason = "progress")]
-pub(crate) fn say(what: &str) {
+pub(crate) fn progress(what: &str) {
     println!("==> {what}");
 }

@@ -16,7 +16,7 @@ import { chromium } from "playwright-core";
 const { BASE_URL, DEPLOYED_URL, SCREENSHOTS } = process.env;
 const AXE = readFileSync(createRequire(join(process.cwd(), "package.json")).resolve("axe-core/axe.min.js"), "utf8");
 const PASSWORD = "seven unrelated marbles under glass";
-const PATIENCE = 15_000;
+const TIMEOUT = 15_000;
 
 let browser;
 
@@ -42,7 +42,7 @@ async function newUser() {
 /** A browser of its own, so to speak: nothing is shared with other contexts. What goes wrong in its pages is an error. */
 async function visitor(options = {}) {
   const context = await browser.newContext({ baseURL: BASE_URL, ...options });
-  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultTimeout(TIMEOUT);
   const problems = [];
   const requests = [];
   context.on("weberror", (error) => problems.push(String(error.error())));
@@ -391,7 +391,7 @@ describe("the page", { concurrency: 4 }, () => {
 });
 
 /** A page of somebody else's that signs in and asks for the protected resource. */
-const STRANGER = `<!doctype html><title>stranger</title><p>not yet</p><script>
+const OTHER_PAGE = `<!doctype html><title>another page</title><p>not yet</p><script>
 (async () => {
   const api = new URLSearchParams(location.hash.slice(1)).get("api");
   const out = document.querySelector("p");
@@ -415,10 +415,10 @@ describe("pages of other origins", () => {
   let addresses;
 
   before(async () => {
-    server = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(STRANGER));
+    server = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(OTHER_PAGE));
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const file = join(mkdtempSync(join(tmpdir(), "latchkey-page-")), "stranger.html");
-    writeFileSync(file, STRANGER);
+    const file = join(mkdtempSync(join(tmpdir(), "latchkey-page-")), "other-page.html");
+    writeFileSync(file, OTHER_PAGE);
     addresses = { "another port": `http://127.0.0.1:${server.address().port}/`, "a file": pathToFileURL(file).href };
   });
 
@@ -428,7 +428,7 @@ describe("pages of other origins", () => {
     const context = await browser.newContext();
     const page = await context.newPage();
     await page.goto(`${address}#api=${encodeURIComponent(api)}`);
-    await page.waitForFunction(() => document.querySelector("p").textContent !== "not yet", null, { timeout: PATIENCE });
+    await page.waitForFunction(() => document.querySelector("p").textContent !== "not yet", null, { timeout: TIMEOUT });
     const text = await page.textContent("p");
     await context.close();
     return text;

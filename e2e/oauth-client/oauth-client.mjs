@@ -18,12 +18,12 @@ const USER = { username: "alice", password: "password" };
 const ADMIN = { username: "admin", password: "password" };
 const AUDIENCE = "latchkey";
 /** In seconds; longer than any answer may take, so that a step fails instead of hanging. */
-const PATIENCE = 40;
+const TIMEOUT = 40;
 
 const client = { client_id: "latchkey" };
 const publicClient = oauth.None();
 
-const timeout = () => AbortSignal.timeout(PATIENCE * 1000);
+const timeout = () => AbortSignal.timeout(TIMEOUT * 1000);
 /** A stack on a laptop speaks plain HTTP. */
 const options = { [oauth.allowInsecureRequests]: true, signal: timeout };
 

@@ -9,7 +9,7 @@ import os
 import requests
 import schemathesis
 
-PATIENCE = 40
+TIMEOUT = 40
 
 
 class AccessToken:
@@ -34,12 +34,12 @@ class AccessToken:
 
     def counts(self):
         headers = {"Authorization": f"Bearer {self.token}"}
-        return requests.get(f"{self.base_url}/me", headers=headers, timeout=PATIENCE).status_code == 200
+        return requests.get(f"{self.base_url}/me", headers=headers, timeout=TIMEOUT).status_code == 200
 
     def log_in(self):
         for password in list(self.passwords):
             body = {"username": os.environ["LATCHKEY_USERNAME"], "password": password}
-            answer = requests.post(f"{self.base_url}/login", json=body, timeout=PATIENCE)
+            answer = requests.post(f"{self.base_url}/login", json=body, timeout=TIMEOUT)
             if answer.status_code == 200:
                 return answer.json()["access_token"]
             self.passwords.reverse()

@@ -20,7 +20,7 @@ pub const ALICE: (&str, &str) = ("alice", "password");
 pub const ADMIN: (&str, &str) = ("admin", "password");
 
 /// Longer than any answer may take: a test fails then, instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Client {
     pub fn new(base_url: &str) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
             .proxy(None)
             .build()

@@ -7,9 +7,9 @@ use std::process::Command;
 fn a_token_made_by_hand_is_the_one_of_the_rfc_and_of_the_library() {
     // `cargo test` has built it.
     let output = Command::new(local_stack::workspace::binary("examples/jwt_by_hand")).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains(r#""iss":"joe""#) && said.ends_with("are refused\n"), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains(r#""iss":"joe""#) && printed.ends_with("are refused\n"), "{printed}");
     let source = std::fs::read_to_string(local_stack::workspace::root().join("auth/examples/jwt_by_hand.rs")).unwrap();
     assert!(source.lines().count() < 100, "it is to be read in one go");
 }

@@ -87,10 +87,10 @@ fn a_key_set_is_enough() {
     assert!(counts);
     assert_eq!(states(&seen)["passed"], ALL);
     let output = latchkey(&["token", "inspect", "--jwks", "http://127.0.0.1:1/keys"], &token);
-    let complaint = String::from_utf8(output.stderr).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !output.status.success() && complaint.contains("the key set http://127.0.0.1:1/keys could not be fetched"),
-        "{complaint}"
+        !output.status.success() && error.contains("the key set http://127.0.0.1:1/keys could not be fetched"),
+        "{error}"
     );
 }
 
@@ -110,23 +110,27 @@ fn reading_a_token_needs_no_network_and_no_configuration() {
         let output = child.wait_with_output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let (read, said, _) = plain(&tokens.access);
-    assert!(read && said.contains("  alg         ES256\n") && said.contains("  username    alice\n"), "{said}");
-    assert!(said.contains(" GMT, in 14 min)") || said.contains(" GMT, in 15 min)"), "{said}");
-    assert!(said.contains("  ok        type\n  -         key\n"), "{said}");
+    let (read, printed, _) = plain(&tokens.access);
     assert!(
-        said.ends_with("the signature cannot be checked without keys: give --jwks, or set SIGNING_KEYS_TABLE_NAME\n"),
-        "{said}"
+        read && printed.contains("  alg         ES256\n") && printed.contains("  username    alice\n"),
+        "{printed}"
+    );
+    assert!(printed.contains(" GMT, in 14 min)") || printed.contains(" GMT, in 15 min)"), "{printed}");
+    assert!(printed.contains("  ok        type\n  -         key\n"), "{printed}");
+    assert!(
+        printed
+            .ends_with("the signature cannot be checked without keys: give --jwks, or set SIGNING_KEYS_TABLE_NAME\n"),
+        "{printed}"
     );
 
-    let (read, said, _) = plain(&tokens.refresh);
-    assert!(read && said.contains("generation  0"), "{said}");
-    let (read, _, complaint) = plain("garbage");
+    let (read, printed, _) = plain(&tokens.refresh);
+    assert!(read && printed.contains("generation  0"), "{printed}");
+    let (read, _, error) = plain("garbage");
     assert!(!read);
-    assert_eq!(complaint, "latchkey: this is neither an access token (three parts) nor a refresh token (five)\n");
+    assert_eq!(error, "latchkey: this is neither an access token (three parts) nor a refresh token (five)\n");
     // What is made to look like something else on a terminal is shown as it is.
-    let (_, said, _) = plain("eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x");
-    assert!(said.contains("\\u{1b}[2m") && !said.contains('\u{1b}'), "{said:?}");
+    let (_, printed, _) = plain("eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x");
+    assert!(printed.contains("\\u{1b}[2m") && !printed.contains('\u{1b}'), "{printed:?}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn stack_of(algorithm: &str) -> Stack {
 }
 
 #[test]
-fn keys_are_listed_rotated_and_withdrawn() {
+fn keys_are_listed_rotated_and_revoked() {
     let stack = stack_of("ES256");
     let environment = stack.command_environment();
     let client = Client::new(&stack.base_url());
@@ -82,15 +82,16 @@ fn keys_are_listed_rotated_and_withdrawn() {
     let old = first[0]["kid"].as_str().unwrap();
     assert_eq!(unverified(&before.access).0["kid"], old);
 
-    let refused = failure(environment, &["retire", old]);
+    let refused = failure(environment, &["revoke", old]);
     assert_eq!(refused["error"], "only_key");
+    // The older name of the same command.
     assert_eq!(failure(environment, &["retire", "no-such-key"])["error"], "unknown_key");
     assert_eq!(failure(environment, &["export", old])["error"], "not_exportable");
 
     let rotated =
         latchkey_in(environment, &["keys", "rotate", "--now", "--purpose", "access-token", "--algorithm", "RS256"], "");
-    let said = String::from_utf8(rotated.stdout).unwrap();
-    assert!(rotated.status.success() && said.contains("(RS256), which signs from now on"), "{said}");
+    let printed = String::from_utf8(rotated.stdout).unwrap();
+    assert!(rotated.status.success() && printed.contains("(RS256), which signs from now on"), "{printed}");
     let later = latchkey_in(environment, &["keys", "rotate", "--purpose", "refresh-token"], "");
     assert!(String::from_utf8(later.stdout).unwrap().contains("which is published now and signs in 24 h"));
     let keys = list(environment);
@@ -99,8 +100,8 @@ fn keys_are_listed_rotated_and_withdrawn() {
     assert_eq!(client.get("/me", &before.access).status, 200);
     assert_eq!(client.refresh(&before.refresh).status, 200);
 
-    let withdrawn = latchkey_in(environment, &["keys", "retire", "--at-once", old], "");
-    assert!(withdrawn.status.success(), "{withdrawn:?}");
+    let revoked = latchkey_in(environment, &["keys", "revoke", "--at-once", old], "");
+    assert!(revoked.status.success(), "{revoked:?}");
     assert_eq!(list(environment).len(), 3);
 }
 

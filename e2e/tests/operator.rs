@@ -25,8 +25,11 @@ fn failure(message: &str) -> (bool, String, String) {
 #[test]
 fn a_user_from_being_added_to_being_disabled() {
     let name = format!("operator-{}", std::process::id());
-    let (added, said, _) = text(&latchkey(&["user", "add", &name, "--role", "user", "--role", "ops"], PASSWORD));
-    assert!(added && said.starts_with(&format!("added {name}, id ")) && said.ends_with("roles user, ops"), "{said}");
+    let (added, printed, _) = text(&latchkey(&["user", "add", &name, "--role", "user", "--role", "ops"], PASSWORD));
+    assert!(
+        added && printed.starts_with(&format!("added {name}, id ")) && printed.ends_with("roles user, ops"),
+        "{printed}"
+    );
 
     let client = Client::from_env();
     let token = client.access_token((&name, PASSWORD));
@@ -36,8 +39,8 @@ fn a_user_from_being_added_to_being_disabled() {
     assert!(shown.contains(&format!("username    {name}")) && shown.contains("status      enabled"), "{shown}");
     assert!(!shown.contains("argon2"), "{shown}");
 
-    let (disabled, said, _) = text(&latchkey(&["user", "disable", &name], ""));
-    assert!(disabled && said.starts_with(&format!("disabled {name}")), "{said}");
+    let (disabled, printed, _) = text(&latchkey(&["user", "disable", &name], ""));
+    assert!(disabled && printed.starts_with(&format!("disabled {name}")), "{printed}");
     assert_eq!(client.get("/me", &token).status, 403, "its tokens are revoked");
     let refused = client.login(&name, PASSWORD);
     assert_eq!(refused.status_and_json(), client.login("nobody-at-all", PASSWORD).status_and_json());
@@ -71,12 +74,12 @@ fn what_cannot_be_added_says_why() {
 
 #[test]
 fn first_keys_are_made_once() {
-    let (done, said, _) = text(&latchkey(&["keys", "init"], ""));
-    assert!(done, "{said}");
-    for line in said.lines() {
+    let (done, printed, _) = text(&latchkey(&["keys", "init"], ""));
+    assert!(done, "{printed}");
+    for line in printed.lines() {
         assert!(line.ends_with("signs already"), "{line}");
     }
-    assert_eq!(said.lines().count(), 2);
+    assert_eq!(printed.lines().count(), 2);
 }
 
 /// A user of this run's own, signed in.
@@ -87,14 +90,14 @@ fn signed_in(prefix: &str) -> (Client, String, Tokens) {
     (client, name, tokens)
 }
 
-fn said(arguments: &[&str], input: &str) -> String {
-    let (done, said, complaint) = text(&latchkey(arguments, input));
-    assert!(done, "{arguments:?}: {complaint}");
-    said
+fn stdout_of(arguments: &[&str], input: &str) -> String {
+    let (done, printed, error) = text(&latchkey(arguments, input));
+    assert!(done, "{arguments:?}: {error}");
+    printed
 }
 
 fn json_of(arguments: &[&str], input: &str) -> Value {
-    serde_json::from_str(&said(arguments, input)).unwrap()
+    serde_json::from_str(&stdout_of(arguments, input)).unwrap()
 }
 
 /// The stored hash of a user.
@@ -112,7 +115,7 @@ fn a_new_password_revokes_every_session_and_forgets_failed_attempts() {
     }
     let new = "a horse of quite another colour";
     assert_eq!(
-        said(&["user", "set-password", &name], new),
+        stdout_of(&["user", "set-password", &name], new),
         format!(
             "{name} has the new password: every session and token from before is revoked, and failed attempts are forgotten"
         )
@@ -129,7 +132,7 @@ fn a_new_password_revokes_every_session_and_forgets_failed_attempts() {
 #[test]
 fn other_roles_take_effect_at_the_next_refresh() {
     let (client, name, tokens) = signed_in("set-roles");
-    let done = said(&["user", "set-roles", &name, "--role", "ops", "--role", "admin"], "");
+    let done = stdout_of(&["user", "set-roles", &name, "--role", "ops", "--role", "admin"], "");
     assert!(
         done.starts_with(&format!(
             "{name} now has the roles: ops, admin. They take effect at the next login or refresh."
@@ -139,7 +142,7 @@ fn other_roles_take_effect_at_the_next_refresh() {
     assert_eq!(client.get("/admin-only", &tokens.access).status, 403);
     let tokens = Tokens::of(&client.refresh(&tokens.refresh));
     assert_eq!(client.get("/admin-only", &tokens.access).status, 200);
-    assert!(said(&["user", "set-roles", &name, "--none"], "").contains("the roles: none."));
+    assert!(stdout_of(&["user", "set-roles", &name, "--none"], "").contains("the roles: none."));
     let tokens = Tokens::of(&client.refresh(&tokens.refresh));
     assert_eq!(client.get("/me", &tokens.access).json()["roles"], json!([]));
     let usage = latchkey(&["user", "set-roles", &name], "");
@@ -149,10 +152,10 @@ fn other_roles_take_effect_at_the_next_refresh() {
 #[test]
 fn an_enabled_user_logs_in_again_and_what_was_revoked_stays_revoked() {
     let (client, name, tokens) = signed_in("enable");
-    assert_eq!(said(&["user", "enable", &name], ""), format!("{name} was enabled already"));
-    said(&["user", "disable", &name], "");
+    assert_eq!(stdout_of(&["user", "enable", &name], ""), format!("{name} was enabled already"));
+    stdout_of(&["user", "disable", &name], "");
     assert_eq!(
-        said(&["user", "enable", &name], ""),
+        stdout_of(&["user", "enable", &name], ""),
         format!(
             "enabled {name}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay revoked"
         )
@@ -165,9 +168,9 @@ fn an_enabled_user_logs_in_again_and_what_was_revoked_stays_revoked() {
 #[test]
 fn what_was_guessed_while_a_user_was_disabled_does_not_keep_the_user_out() {
     let (client, name, _) = signed_in("guessed");
-    said(&["user", "disable", &name], "");
+    stdout_of(&["user", "disable", &name], "");
     while client.login(&name, "wrong").status == 401 {}
-    said(&["user", "enable", &name], "");
+    stdout_of(&["user", "enable", &name], "");
     assert_eq!(client.login(&name, PASSWORD).status, 200);
 }
 
@@ -177,11 +180,11 @@ fn a_new_password_counts_even_where_failed_attempts_cannot_be_forgotten_and_that
     let environment = BTreeMap::from([("LOGIN_ATTEMPTS_TABLE_NAME".to_owned(), "no-such-table".to_owned())]);
     let new = "a horse of quite another colour";
     let output = latchkey_in(&environment, &["user", "set-password", &name, "--json"], new);
-    let (done, said, complaint) = text(&output);
-    assert_eq!((done, said.as_str()), (false, ""));
-    let complaint: Value = serde_json::from_str(&complaint).unwrap();
-    assert_eq!(complaint["error"], "attempts_not_forgotten");
-    assert!(complaint["message"].as_str().unwrap().starts_with(&format!("{name} has the new password")), "{complaint}");
+    let (done, printed, error) = text(&output);
+    assert_eq!((done, printed.as_str()), (false, ""));
+    let error: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(error["error"], "attempts_not_forgotten");
+    assert!(error["message"].as_str().unwrap().starts_with(&format!("{name} has the new password")), "{error}");
     assert_eq!(client.get("/me", &tokens.access).status, 403);
     assert_eq!(client.login(&name, new).status, 200);
 }
@@ -190,7 +193,7 @@ fn a_new_password_counts_even_where_failed_attempts_cannot_be_forgotten_and_that
 fn revoking_ends_everything_and_lets_the_user_log_in_again() {
     let (client, name, tokens) = signed_in("revoke");
     assert_eq!(
-        said(&["user", "revoke", &name], ""),
+        stdout_of(&["user", "revoke", &name], ""),
         format!("every session and token of {name} is revoked; {name} may log in again")
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
@@ -203,7 +206,7 @@ fn revoking_ends_everything_and_lets_the_user_log_in_again() {
 fn an_unlocked_user_need_not_wait() {
     let (client, name, _) = signed_in("unlock");
     while client.login(&name, "wrong").status == 401 {}
-    said(&["user", "unlock", &name], "");
+    stdout_of(&["user", "unlock", &name], "");
     assert_eq!(client.login(&name, PASSWORD).status, 200);
 }
 
@@ -218,10 +221,10 @@ fn scripts_get_json_and_stable_codes() {
             "created_at": user["created_at"],
         })
     );
-    let listed = said(&["user", "list", "--json"], "");
+    let listed = stdout_of(&["user", "list", "--json"], "");
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(listed.contains(&user));
-    assert!(said(&["user", "list"], "").contains(&format!("{name}  {}  user", user["user_id"].as_str().unwrap())));
+    assert!(stdout_of(&["user", "list"], "").contains(&format!("{name}  {}  user", user["user_id"].as_str().unwrap())));
 
     for (action, changed) in
         [("disable", true), ("disable", false), ("enable", true), ("revoke", true), ("unlock", true)]
@@ -251,9 +254,9 @@ fn scripts_get_json_and_stable_codes() {
         (["add", &name], "username_taken"),
         (["set-password", &name], "weak_password"),
     ] {
-        let (done, said, complaint) = text(&latchkey(&[&["user", "--json"][..], &arguments].concat(), "short"));
-        assert_eq!((done, said.as_str()), (false, ""));
-        assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], code, "{arguments:?}");
+        let (done, printed, error) = text(&latchkey(&[&["user", "--json"][..], &arguments].concat(), "short"));
+        assert_eq!((done, printed.as_str()), (false, ""));
+        assert_eq!(serde_json::from_str::<Value>(&error).unwrap()["error"], code, "{arguments:?}");
     }
 }
 
@@ -261,9 +264,9 @@ fn scripts_get_json_and_stable_codes() {
 fn wrong_usage_is_json_for_scripts_too() {
     let output = latchkey(&["user", "--json", "set-roles", "alice"], "");
     assert_eq!(output.status.code(), Some(2));
-    let (_, said, complaint) = text(&output);
-    assert_eq!(said, "");
-    assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], "usage");
+    let (_, printed, error) = text(&output);
+    assert_eq!(printed, "");
+    assert_eq!(serde_json::from_str::<Value>(&error).unwrap()["error"], "usage");
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn imported_users_log_in_with_their_old_passwords_and_get_new_hashes() {
     // Once more, as after an interruption, with one more user.
     lines.push(json!({ "username": name("late"), "hash": hashes[0].1 }).to_string());
     assert_eq!(
-        said(&["user", "import", "-"], &lines.join("\n")),
+        stdout_of(&["user", "import", "-"], &lines.join("\n")),
         format!("imported: 1; already there, and left as they are: {}; lines refused: 0", hashes.len())
     );
     assert!(stored_hash(&name("bcrypt")).starts_with("$argon2id$"), "nobody is set back");
@@ -330,22 +333,22 @@ fn lines_that_are_refused_are_reported_and_the_others_imported() {
         json!({ "username": format!("lines-four-{id}"), "hash": hash, "roles": ["no role"] }).to_string(),
         good("lines-five"),
     ];
-    let (done, said, complaint) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
+    let (done, printed, error) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
     assert!(!done);
-    assert_eq!(said, "imported: 2; already there, and left as they are: 0; lines refused: 5");
-    let numbers: Vec<_> = complaint.lines().map(|line| line.split(':').nth(1).unwrap().trim().to_owned()).collect();
+    assert_eq!(printed, "imported: 2; already there, and left as they are: 0; lines refused: 5");
+    let numbers: Vec<_> = error.lines().map(|line| line.split(':').nth(1).unwrap().trim().to_owned()).collect();
     assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5", "line 6", "lines were refused"]);
-    assert!(!complaint.contains("s3cr3t"));
+    assert!(!error.contains("s3cr3t"));
     assert_eq!(Client::from_env().login(&format!("lines-five-{id}"), PASSWORD).status, 200);
 
     let array = json!([format!("lines-six-{id}"), hash]).to_string();
-    let (done, said, complaint) = text(&latchkey(&["user", "import", "-", "--json"], &array));
+    let (done, printed, error) = text(&latchkey(&["user", "import", "-", "--json"], &array));
     assert!(!done);
-    let report: Value = serde_json::from_str(&said).unwrap();
+    let report: Value = serde_json::from_str(&printed).unwrap();
     let reason = &report["refused"][0]["reason"];
     assert_eq!(report, json!({ "imported": 0, "already_there": 0, "refused": [{ "line": 1, "reason": reason }] }));
     assert!(reason.as_str().unwrap().starts_with("it is not a JSON object"), "{reason}");
-    assert_eq!(serde_json::from_str::<Value>(&complaint).unwrap()["error"], "lines_refused");
+    assert_eq!(serde_json::from_str::<Value>(&error).unwrap()["error"], "lines_refused");
 
     let missing = text(&latchkey(&["user", "import", "/no/such/file"], ""));
     assert!(!missing.0 && missing.2.starts_with("latchkey: the file /no/such/file cannot be opened"), "{missing:?}");
@@ -355,14 +358,14 @@ fn lines_that_are_refused_are_reported_and_the_others_imported() {
 fn an_import_that_the_store_stops_says_how_far_it_got() {
     let line = json!({ "username": "stopped", "hash": "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q" });
     let environment = BTreeMap::from([("USERS_TABLE_NAME".to_owned(), "no-such-table".to_owned())]);
-    let (done, said, complaint) = text(&latchkey_in(&environment, &["user", "import", "-"], &line.to_string()));
-    assert_eq!((done, said.as_str()), (false, ""));
+    let (done, printed, error) = text(&latchkey_in(&environment, &["user", "import", "-"], &line.to_string()));
+    assert_eq!((done, printed.as_str()), (false, ""));
     assert!(
-        complaint.starts_with(
+        error.starts_with(
             "latchkey: the import stopped near line 1; run it again to go on; so far imported: 0, already there: 0, \
              lines refused: 0: the table of users did not answer"
         ),
-        "{complaint}"
+        "{error}"
     );
 }
 
@@ -449,20 +452,20 @@ fn roles_are_limited_in_all_where_they_are_set() {
     let other = format!("{name}-other");
     assert_eq!(text_of(&["user", "add", &other], &one_over), too_much(&other));
     assert_eq!(text(&latchkey(&["user", "show", &other], "")), failure(&format!("there is no user {other}")));
-    let (done, said_nothing, complaint) = text_of(&["user", "set-roles", &name, "--json"], &roles(88, 64));
-    assert_eq!((done, said_nothing.as_str()), (false, ""));
+    let (done, nothing, error) = text_of(&["user", "set-roles", &name, "--json"], &roles(88, 64));
+    assert_eq!((done, nothing.as_str()), (false, ""));
     let message = format!(
         "the roles of {name} cannot be set: the roles take 5897 bytes as a JSON array, as a token carries them; \
          the limit is 1024 bytes"
     );
-    let complaint: Value = serde_json::from_str(&complaint).unwrap();
-    assert_eq!(complaint, json!({ "error": "invalid_roles", "message": message }));
+    let error: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(error, json!({ "error": "invalid_roles", "message": message }));
     let unchanged = Tokens::of(&client.refresh(&tokens.refresh));
     assert_eq!(client.get("/me", &unchanged.access).json()["roles"], json!(["user"]));
 
     // Exactly as many as fit.
     let most = roles(33, 28);
-    said(&with_roles(&["user", "set-roles", &name], &most), "");
+    stdout_of(&with_roles(&["user", "set-roles", &name], &most), "");
     let token = client.access_token((&name, PASSWORD));
     assert_eq!(client.get("/me", &token).json()["roles"], json!(most));
 }
@@ -473,7 +476,7 @@ fn a_user_with_more_roles_from_before_signs_in_as_long_as_the_token_is_valid() {
     store_roles(&name, &roles(60, 64));
     let token = client.access_token((&name, PASSWORD));
     assert_eq!(client.get("/me", &token).status, 200);
-    let shown = said(&["user", "show", &name], "");
+    let shown = stdout_of(&["user", "show", &name], "");
     assert!(
         shown.ends_with(&format!(
             "\nwarning     the roles take 4021 bytes as a JSON array, as a token carries them; the limit is \
@@ -496,7 +499,7 @@ fn a_user_with_more_roles_than_a_token_can_carry_gets_an_internal_error_and_the_
     ]));
     let refreshed = client.refresh(&tokens.refresh);
     assert_eq!((refreshed.status, &refreshed.json()["error"]), (500, &json!("internal_error")));
-    said(&["user", "set-roles", &name, "--role", "user"], "");
+    stdout_of(&["user", "set-roles", &name, "--role", "user"], "");
     assert_eq!(client.get("/me", &client.access_token((&name, PASSWORD))).status, 200);
 }
 
@@ -548,10 +551,10 @@ fn an_import_refuses_roles_and_hashes_over_the_limits_and_says_which() {
          a token carries them; the limit is 1024 bytes"
     ));
     expected.push("latchkey: lines were refused: 10; the others are imported".to_owned());
-    let (done, said, complaint) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
-    assert_eq!(complaint.lines().collect::<Vec<_>>(), expected);
+    let (done, printed, error) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
+    assert_eq!(error.lines().collect::<Vec<_>>(), expected);
     assert_eq!(
-        (done, said.as_str()),
+        (done, printed.as_str()),
         (false, "imported: 1; already there, and left as they are: 0; lines refused: 10")
     );
     assert_eq!(Client::from_env().login(&format!("dear-not-{id}"), PASSWORD).status, 200);
@@ -571,13 +574,13 @@ fn a_dear_hash_from_before_the_limits_verifies_once_and_one_without_end_is_refus
     assert_eq!(client.login(&name, PASSWORD).status_and_json(), (500, internal_error()));
     let sub = json_of(&["user", "show", &name, "--json"], "")["user_id"].as_str().unwrap().to_owned();
     assert!(log_has(&[&sub, "iterations × blocks of PBKDF2-SHA-512 is 4294967295; the limit is 3000000"]));
-    said(&["user", "set-password", &name], PASSWORD);
+    stdout_of(&["user", "set-password", &name], PASSWORD);
     assert_eq!(client.login(&name, PASSWORD).status, 200);
 }
 
 #[test]
 fn the_help_of_an_import_says_the_limits() {
-    let help = said(&["user", "import", "--help"], "");
+    let help = stdout_of(&["user", "import", "--help"], "");
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for limit in [
         "bcrypt: cost at most 13",

@@ -87,14 +87,14 @@ fn kids(keys: &[Value]) -> BTreeSet<String> {
 /// Runs "A signing key may be stolen" to its end, for every key that the list showed.
 fn replace_the_keys(environment: &BTreeMap<String, String>) {
     let commands = commands("A signing key may be stolen");
-    let [list, rotate, retire] = commands.as_slice() else { panic!("{commands:?}") };
+    let [list, rotate, revoke] = commands.as_slice() else { panic!("{commands:?}") };
     let before = kids(&keys(environment));
     let shown = done(environment, list, &[], "");
     assert!(before.iter().all(|kid| shown.contains(kid)), "{shown}");
     let rotated = done(environment, rotate, &[], "");
     assert_eq!(rotated.matches(", which signs from now on;").count(), 2, "{rotated}");
     for kid in &before {
-        done(environment, retire, &[("KID", kid)], "");
+        done(environment, revoke, &[("KID", kid)], "");
     }
     let after = keys(environment);
     assert!(kids(&after).is_disjoint(&before), "{after:?}");
@@ -129,11 +129,11 @@ fn a_stolen_key_is_replaced_and_no_login_hands_out_what_is_invalid_at_once() {
     };
     replace_the_keys(&environment);
     // Within a minute everything that the old keys made is invalid.
-    let withdrawn = Instant::now();
+    let revoked = Instant::now();
     let is_invalid =
         || client.get("/me", &before.access).status == 403 && client.refresh(&before.refresh).status == 400;
     while !is_invalid() {
-        assert!(withdrawn.elapsed() < READ_BY_ALL, "the old tokens are still valid");
+        assert!(revoked.elapsed() < READ_BY_ALL, "the old tokens are still valid");
         std::thread::sleep(Duration::from_millis(500));
     }
     stop.store(true, Ordering::Relaxed);
@@ -164,7 +164,7 @@ fn a_stolen_key_is_replaced_whatever_keys_there_are() {
                 }
                 done(&environment, prepare, &[], "");
                 if name == "only-waiting" {
-                    // `retire` itself keeps the last key that signs.
+                    // `revoke` itself keeps the last key that signs.
                     for key in keys(&environment).iter().filter(|key| key["is_active"] == true) {
                         delete_key(&environment, key["purpose"].as_str().unwrap(), key["kid"].as_str().unwrap());
                     }
@@ -207,7 +207,7 @@ fn delete_key(environment: &BTreeMap<String, String>, purpose: &str, kid: &str) 
 }
 
 #[test]
-fn a_key_is_withdrawn_after_a_wait_that_can_be_broken_off_or_left_out() {
+fn a_key_is_revoked_after_a_wait_that_can_be_interrupted_or_skipped() {
     let stack = stack("runbook-retire");
     let environment = tables_of(&stack, "runbook-retire", "breaking-off");
     done(&environment, "latchkey keys init", &[], "");
@@ -217,21 +217,24 @@ fn a_key_is_withdrawn_after_a_wait_that_can_be_broken_off_or_left_out() {
     let newest = newest["kid"].as_str().unwrap();
 
     // Ctrl-C while it waits.
-    let broken_off = run(&environment, "timeout --signal INT 2 latchkey keys retire KID", &[("KID", &old)], "");
-    let said = String::from_utf8_lossy(&broken_off.stderr).into_owned();
-    assert!(said.contains(" s; ") && said.ends_with(&format!("interrupted; {old} is not withdrawn\n")), "{said}");
+    let interrupted = run(&environment, "timeout --signal INT 2 latchkey keys revoke KID", &[("KID", &old)], "");
+    let printed = String::from_utf8_lossy(&interrupted.stderr).into_owned();
+    assert!(
+        printed.contains(" s; ") && printed.ends_with(&format!("interrupted; {old} is not revoked\n")),
+        "{printed}"
+    );
     assert!(kids(&keys(&environment)).contains(&old));
     // The newest key that signs has to be followed first.
-    let refused = run(&environment, "latchkey keys retire --json KID", &[("KID", newest)], "");
+    let refused = run(&environment, "latchkey keys revoke --json KID", &[("KID", newest)], "");
     let problem: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!((refused.status.code(), &problem["error"]), (Some(1), &json!("signs")));
     // Who would rather not wait, need not.
     let started = Instant::now();
-    done(&environment, "latchkey keys retire --at-once KID", &[("KID", &old)], "");
+    done(&environment, "latchkey keys revoke --at-once KID", &[("KID", &old)], "");
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(!kids(&keys(&environment)).contains(&old));
     // An id may begin with a hyphen.
-    let unknown = run(&environment, "latchkey keys retire -4mo2q && exit 0", &[], "");
+    let unknown = run(&environment, "latchkey keys revoke -4mo2q && exit 0", &[], "");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no key -4mo2q"), "{unknown:?}");
 }
 

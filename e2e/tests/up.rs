@@ -90,13 +90,13 @@ fn a_function_that_hangs_is_started_again(stack: &mut Stack, client: &Client, op
     assert!(Command::new("kill").args(["-STOP", &hung]).status().unwrap().success());
     assert_eq!(client.get("/me", &token).status, 503);
     let noticed = Instant::now();
-    health.look(stack).unwrap();
+    health.check(stack).unwrap();
     assert!(noticed.elapsed() < Duration::from_secs(30), "{:?}", noticed.elapsed());
     assert_ne!(pid(), hung);
     assert_eq!(client.get("/me", &token).status, 200);
     // Nothing is asked while nobody waits in vain.
     let asked = |stack: &Stack| std::fs::read_to_string(stack.functions_log()).unwrap().matches("is-it-there").count();
     let before = asked(stack);
-    health.look(stack).unwrap();
+    health.check(stack).unwrap();
     assert_eq!(asked(stack), before);
 }

@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<(), CheckError> {
     if !failed.is_empty() {
         return Err(CheckError::Failed(failed));
     }
-    progress::say(&format!("{} of {} checks passed", CHECKS.len() - skipped.len(), CHECKS.len()));
+    progress::print(&format!("{} of {} checks passed", CHECKS.len() - skipped.len(), CHECKS.len()));
     Ok(())
 }
 

@@ -36,11 +36,11 @@ impl Reload {
     ///
     /// # Errors
     /// This program was asked to stop while it built.
-    pub(crate) fn look(&mut self, stack: &mut Stack) -> Result<(), ProcessError> {
+    pub(crate) fn apply_changes(&mut self, stack: &mut Stack) -> Result<(), ProcessError> {
         if let Some(file) = self.sources.changed().first() {
             let file = in_checkout(file);
             match build_and_restart(stack) {
-                Ok(line) => progress::say(&format!("{file} changed: {line}")),
+                Ok(line) => progress::print(&format!("{file} changed: {line}")),
                 Err(ReloadError::Process(ProcessError::Failed { .. })) => {
                     progress::warn(&format!("{file} changed: it does not build, so what ran before goes on"));
                 }
@@ -51,9 +51,9 @@ impl Reload {
         if !self.template.changed().is_empty() {
             match stack.reload_template() {
                 Ok(restarted) if restarted.is_empty() => {
-                    progress::say("template.yaml changed: the routes are read again");
+                    progress::print("template.yaml changed: the routes are read again");
                 }
-                Ok(restarted) => progress::say(&format!(
+                Ok(restarted) => progress::print(&format!(
                     "template.yaml changed: the routes are read again, and {} started again with other settings",
                     restarted.join(", ")
                 )),

@@ -110,12 +110,12 @@ pub(crate) fn run(options: &Options) -> Result<(), UpError> {
     let (mut reload, mut health) = (Reload::from_now(), Health::from_now(&stack));
     loop {
         stack.must_run().map_err(UpError::PartEnded)?;
-        match health.look(&mut stack) {
+        match health.check(&mut stack) {
             Ok(()) | Err(HealthError::Process(ProcessError::Interrupted)) => {}
             Err(HealthError::Process(error)) => return Err(UpError::PartEnded(error)),
             Err(error) => return Err(error.into()),
         }
-        if process::pause(Duration::from_millis(200)).and_then(|()| reload.look(&mut stack)).is_err() {
+        if process::pause(Duration::from_millis(200)).and_then(|()| reload.apply_changes(&mut stack)).is_err() {
             let step = progress::step("stopping");
             drop(stack);
             step.done();
@@ -139,9 +139,9 @@ fn announce(stack: &Stack, tools: &Tools, environment: &Path, elapsed: Duration)
     let seconds = elapsed.as_secs_f64();
     let in_checkout = |path: &Path| path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string();
     let cargo_lambda = in_checkout(&tools.cargo_lambda);
-    progress::say(&format!("\nready after {seconds:.1} s: {url}\n"));
+    progress::print(&format!("\nready after {seconds:.1} s: {url}\n"));
     progress::warn("Demo users, for this machine only: alice / password (role user), admin / password (role admin)");
-    progress::say(&format!(
+    progress::print(&format!(
         "
 Try it:
   TOKEN=$(curl -s {url}/login -d '{{\"username\":\"alice\",\"password\":\"password\"}}' | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')

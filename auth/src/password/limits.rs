@@ -71,6 +71,6 @@ impl Purpose {
 }
 
 /// Makes sure that a parameter is within its limit.
-pub(super) const fn hold(parameter: &'static str, value: u64, limit: u64) -> Result<(), HashError> {
+pub(super) const fn within(parameter: &'static str, value: u64, limit: u64) -> Result<(), HashError> {
     if value > limit { Err(HashError::TooCostly { parameter, value, limit }) } else { Ok(()) }
 }

@@ -16,7 +16,7 @@ use sha2::{Sha256, Sha512};
 
 use super::Password;
 use super::error::HashError;
-use super::limits::{self, Purpose, hold};
+use super::limits::{self, Purpose, within};
 
 /// A stored hash that can be computed here.
 #[derive(Debug)]
@@ -77,9 +77,9 @@ fn argon2(hash: &PasswordHash, purpose: Purpose) -> Result<Argon2Hash, HashError
     };
     let params = Params::try_from(hash).map_err(|_| HashError::Unsupported)?;
     let (memory, passes) = (u64::from(params.m_cost()), u64::from(params.t_cost()));
-    hold("m of Argon2", memory, limits::MAX_ARGON2_MEMORY_KIB.into())?;
-    hold("m × t of Argon2", memory.saturating_mul(passes), purpose.most(limits::MAX_ARGON2_WORK))?;
-    hold("p of Argon2", params.p_cost().into(), limits::MAX_ARGON2_LANES.into())?;
+    within("m of Argon2", memory, limits::MAX_ARGON2_MEMORY_KIB.into())?;
+    within("m × t of Argon2", memory.saturating_mul(passes), purpose.most(limits::MAX_ARGON2_WORK))?;
+    within("p of Argon2", params.p_cost().into(), limits::MAX_ARGON2_LANES.into())?;
     let (salt, output) = salt_and_output(hash)?;
     Ok(Argon2Hash { algorithm, version, params, salt, output })
 }
@@ -93,7 +93,7 @@ fn bcrypt(stored: &str, purpose: Purpose) -> Result<StoredHash, HashError> {
     if parts.get_cost() < 4 {
         return Err(HashError::Unsupported);
     }
-    hold("the cost of bcrypt", parts.get_cost().into(), purpose.most_bcrypt_cost().into())?;
+    within("the cost of bcrypt", parts.get_cost().into(), purpose.most_bcrypt_cost().into())?;
     Ok(StoredHash::Bcrypt(stored.to_owned()))
 }
 
@@ -107,9 +107,9 @@ fn scrypt(hash: &PasswordHash, purpose: Purpose) -> Result<StoredHash, HashError
     let log_n = u8::try_from(log_n).ok().filter(|log_n| (1..64).contains(log_n)).ok_or(HashError::Unsupported)?;
     let (n, r_wide, p_wide) = (1_u64 << log_n, u64::from(r), u64::from(p));
     let blocks = r_wide.saturating_mul(p_wide);
-    hold("r × p of scrypt", blocks, limits::MAX_SCRYPT_BLOCKS)?;
-    hold("N × r × p of scrypt", n.saturating_mul(blocks), purpose.most(limits::MAX_SCRYPT_WORK))?;
-    hold("the memory of scrypt in KiB", n.saturating_mul(r_wide) / 8, limits::MAX_SCRYPT_MEMORY_KIB)?;
+    within("r × p of scrypt", blocks, limits::MAX_SCRYPT_BLOCKS)?;
+    within("N × r × p of scrypt", n.saturating_mul(blocks), purpose.most(limits::MAX_SCRYPT_WORK))?;
+    within("the memory of scrypt in KiB", n.saturating_mul(r_wide) / 8, limits::MAX_SCRYPT_MEMORY_KIB)?;
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Unsupported)?;
     let (salt, output) = salt_and_output(hash)?;
     Ok(StoredHash::Scrypt { params, salt, output })
@@ -129,7 +129,7 @@ fn pbkdf2(hash: &PasswordHash, digest: Digest, purpose: Purpose) -> Result<Store
         Digest::Sha512 => ("iterations × blocks of PBKDF2-SHA-512", 64, limits::MAX_PBKDF2_SHA512_WORK),
     };
     let blocks = output.len().div_ceil(block_bytes) as u64;
-    hold(parameter, u64::from(iterations).saturating_mul(blocks), purpose.most(limit))?;
+    within(parameter, u64::from(iterations).saturating_mul(blocks), purpose.most(limit))?;
     Ok(StoredHash::Pbkdf2 { digest, iterations, salt, output })
 }
 

@@ -48,14 +48,9 @@ impl StoreError {
     #[must_use]
     pub fn is_access_denied(&self) -> bool {
         // The code is no variant of the operations' errors: it is in the metadata at the end of the chain.
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            if error.downcast_ref::<ErrorMetadata>().is_some_and(|of| of.code() == Some("AccessDeniedException")) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
+        std::iter::successors(self.source(), |&error| error.source())
+            .filter_map(|error| error.downcast_ref::<ErrorMetadata>())
+            .any(|metadata| metadata.code() == Some("AccessDeniedException"))
     }
 
     /// It failed so short a time ago that it is not asked again.

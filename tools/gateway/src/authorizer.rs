@@ -44,7 +44,7 @@ pub(crate) struct Authorizer {
 
 /// What an authorizer says of a request.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     /// Let it pass.
     Allow(Caller),
     /// Refuse it: because a policy says so, or because none says otherwise.
@@ -107,14 +107,14 @@ impl Authorizer {
     }
 
     /// Decides on a request.
-    pub(crate) async fn decide(&self, invoker: &Invoker, routed: &Routed<'_>) -> Result<Verdict, AuthorizerError> {
-        let Some(identity) = identity::values(&self.sources, routed) else { return Ok(Verdict::NoIdentity) };
+    pub(crate) async fn decide(&self, invoker: &Invoker, routed: &Routed<'_>) -> Result<Outcome, AuthorizerError> {
+        let Some(identity) = identity::values(&self.sources, routed) else { return Ok(Outcome::NoIdentity) };
         let token = identity.first().map_or("", String::as_str);
         if self.validation.as_ref().is_some_and(|expression| !expression.is_match(token)) {
-            return Ok(Verdict::NoIdentity);
+            return Ok(Outcome::NoIdentity);
         }
         if let Some(answer) = self.cache.as_ref().and_then(|cache| cache.get(&identity)) {
-            return Ok(answer.verdict(routed));
+            return Ok(answer.outcome(routed));
         }
         let event = match &self.event {
             AuthorizerEvent::HttpV2 => routed.authorizer_event(&identity),
@@ -126,15 +126,15 @@ impl Authorizer {
             Err(InvokeError::Function { message, .. })
                 if routed.api.kind == ApiKind::Rest && message == UNAUTHORIZED =>
             {
-                return Ok(Verdict::Unauthorized);
+                return Ok(Outcome::Unauthorized);
             }
             Err(error) => return Err(error.into()),
         };
-        let verdict = answer.verdict(routed);
+        let outcome = answer.outcome(routed);
         if let Some(cache) = &self.cache {
             cache.put(identity, answer);
         }
-        Ok(verdict)
+        Ok(outcome)
     }
 
     fn read(&self, answer: &Bytes, kind: ApiKind) -> Result<Answer, AuthorizerError> {
@@ -151,18 +151,18 @@ impl Authorizer {
 }
 
 impl Answer {
-    fn verdict(&self, routed: &Routed<'_>) -> Verdict {
+    fn outcome(&self, routed: &Routed<'_>) -> Outcome {
         match self {
             Self::Simple { is_authorized: true, context } => {
-                Verdict::Allow(Caller { principal_id: None, context: context.clone() })
+                Outcome::Allow(Caller { principal_id: None, context: context.clone() })
             }
-            Self::Simple { is_authorized: false, .. } => Verdict::Deny { explicit: true },
+            Self::Simple { is_authorized: false, .. } => Outcome::Deny { explicit: true },
             Self::Policy { principal_id, policy, context } => match policy.decide(&routed.route_arn()) {
                 Decision::Allow => {
-                    Verdict::Allow(Caller { principal_id: principal_id.clone(), context: context.clone() })
+                    Outcome::Allow(Caller { principal_id: principal_id.clone(), context: context.clone() })
                 }
-                Decision::ExplicitDeny => Verdict::Deny { explicit: true },
-                Decision::ImplicitDeny => Verdict::Deny { explicit: false },
+                Decision::ExplicitDeny => Outcome::Deny { explicit: true },
+                Decision::ImplicitDeny => Outcome::Deny { explicit: false },
             },
         }
     }

@@ -74,12 +74,12 @@ pub(crate) fn replace_headers(cors: &Cors, request: &HeaderMap, response: &mut H
 /// Tells caches that an answer is for the origin that asked, whether that is allowed or not: to another one it would be
 /// a wrong permission or a wrong refusal. An answer with `*` is for all of them.
 fn append_vary(cors: &Cors, headers: &mut HeaderMap) {
-    let said = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
-    let is_said = said.flat_map(|value| value.split(',')).map(str::trim).any(|name| {
+    let names = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let has_origin = names.flat_map(|value| value.split(',')).map(str::trim).any(|name| {
         // `*` is everything.
         name == "*" || name.eq_ignore_ascii_case(ORIGIN.as_str())
     });
-    if !is_said && !allows_any(cors) {
+    if !has_origin && !allows_any(cors) {
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
 }

@@ -76,11 +76,11 @@ pub(crate) async fn start(address: SocketAddr, invoke_url: &str) -> Result<(), i
 impl Front {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         if let Some(problem) = refusal(request.headers()) {
-            return said(StatusCode::FORBIDDEN, problem);
+            return response(StatusCode::FORBIDDEN, problem);
         }
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         if request.method() != Method::POST || !path.starts_with("/2015-03-31/functions/") {
-            return said(
+            return response(
                 StatusCode::NOT_FOUND,
                 "This is the Lambda Invoke API: POST /2015-03-31/functions/NAME/invocations.",
             );
@@ -89,7 +89,7 @@ impl Front {
             Ok(response) => response,
             Err(error) => {
                 eprintln!("gateway: an invocation could not be passed on: {error}");
-                said(StatusCode::BAD_GATEWAY, "The Invoke API behind this one does not answer.")
+                response(StatusCode::BAD_GATEWAY, "The Invoke API behind this one does not answer.")
             }
         }
     }
@@ -138,7 +138,7 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     (!is_this_machine).then_some("Functions are invoked at localhost, 127.0.0.1 or [::1], and by no other name.")
 }
 
-fn said(status: StatusCode, message: &str) -> Response {
+fn response(status: StatusCode, message: &str) -> Response {
     let mut response = Response::new(Full::from(json!({ "message": message }).to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

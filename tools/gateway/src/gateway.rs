@@ -18,7 +18,7 @@ use sam_template::ApiKind;
 
 use crate::{
     api::{Access, Api, Integration, Payload, Target},
-    authorizer::Verdict,
+    authorizer::Outcome,
     cors,
     event::{Caller, Routed},
     event_v1::is_media_type,
@@ -143,7 +143,7 @@ impl Gateway {
                     Payload::V2 => response::from_function(answer),
                 };
                 let mut response = unwrapped.map_err(|malformed| {
-                    log::complain(&record.id, &format!("{}: {malformed}", function.binary));
+                    log::error(&record.id, &format!("{}: {malformed}", function.binary));
                     Refusal::FunctionFailed
                 })?;
                 if let Some(cors) = &api.cors {
@@ -164,7 +164,7 @@ impl Gateway {
         let authorizer = match &target.access {
             Access::Closed => {
                 let key = &target.key;
-                log::complain(&record.id, &format!("{key} needs what is not emulated; see the start of this output"));
+                log::error(&record.id, &format!("{key} needs what is not emulated; see the start of this output"));
                 return Err(Refusal::Closed);
             }
             Access::Public => return Ok(None),
@@ -173,12 +173,12 @@ impl Gateway {
         let asked = Instant::now();
         let verdict = authorizer.decide(&self.invoker, routed).await;
         let (word, outcome) = match verdict {
-            Ok(Verdict::Allow(caller)) => ("allow", Ok(Some(caller))),
-            Ok(Verdict::Deny { explicit }) => ("deny", Err(Refusal::Denied { explicit })),
-            Ok(Verdict::NoIdentity) => ("not asked", Err(Refusal::Unauthorized)),
-            Ok(Verdict::Unauthorized) => ("unauthorized", Err(Refusal::Unauthorized)),
+            Ok(Outcome::Allow(caller)) => ("allow", Ok(Some(caller))),
+            Ok(Outcome::Deny { explicit }) => ("deny", Err(Refusal::Denied { explicit })),
+            Ok(Outcome::NoIdentity) => ("not asked", Err(Refusal::Unauthorized)),
+            Ok(Outcome::Unauthorized) => ("unauthorized", Err(Refusal::Unauthorized)),
             Err(error) => {
-                log::complain(&record.id, &format!("authorizer of {}: {}", target.key, log::chain(&error)));
+                log::error(&record.id, &format!("authorizer of {}: {}", target.key, log::chain(&error)));
                 ("error", Err(Refusal::AuthorizerFailed))
             }
         };
@@ -199,7 +199,7 @@ impl Gateway {
         let binary = &function.binary;
         record.function = Some((binary.clone(), called.elapsed()));
         answer.map_err(|error| {
-            log::complain(&record.id, &format!("{binary}: {}", log::chain(&error)));
+            log::error(&record.id, &format!("{binary}: {}", log::chain(&error)));
             match error {
                 InvokeError::Unreachable(..) => Refusal::FunctionUnreachable,
                 InvokeError::Throttled(_) => Refusal::FunctionThrottled,

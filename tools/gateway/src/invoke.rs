@@ -34,7 +34,7 @@ const START_ALLOWANCE: Duration = Duration::from_secs(10);
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// How long an invocation waits for a place.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A function that can be invoked.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Invoker {
         ceiling: Duration,
     ) -> Result<Bytes, InvokeError> {
         let limit = function.limit(ceiling);
-        let place = tokio::time::timeout(PATIENCE, Arc::clone(&function.places).acquire_owned()).await;
+        let place = tokio::time::timeout(TIMEOUT, Arc::clone(&function.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(InvokeError::Throttled(function.concurrency)) };
         // It goes on, and keeps its place, when nobody waits for it any more: neither a client that goes away nor the
         // end of its time ends an invocation at `cargo lambda watch`.

@@ -46,7 +46,7 @@ impl Log {
 
     /// Tells whoever started the gateway that it serves, and where.
     pub(crate) fn listening(&self, address: SocketAddr) {
-        say(&match self {
+        write_line(&match self {
             Self::Text { .. } => format!("gateway listening on http://{address}"),
             Self::Json => json!({ "event": "listening", "url": format!("http://{address}") }).to_string(),
         });
@@ -54,7 +54,7 @@ impl Log {
 
     /// Tells that a changed template is served.
     pub(crate) fn reloaded(&self, routes: usize) {
-        say(&match self {
+        write_line(&match self {
             Self::Text { .. } => format!("gateway: the template changed: {routes} routes"),
             Self::Json => json!({ "event": "reloaded", "routes": routes }).to_string(),
         });
@@ -62,14 +62,14 @@ impl Log {
 
     /// Writes the line of an answered request.
     pub(crate) fn write(&self, record: &Record, status: StatusCode, total: Duration) {
-        say(&match self {
+        write_line(&match self {
             Self::Text { coloured } => line(record, status, total, *coloured),
             Self::Json => object(record, status, total).to_string(),
         });
     }
 }
 
-fn say(line: &str) {
+fn write_line(line: &str) {
     let mut stdout = io::stdout().lock();
     // Whoever read it has gone: no reason to stop serving.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
@@ -83,20 +83,14 @@ pub(crate) fn notice(notices: &[String]) {
 }
 
 /// Says on standard error why a request could not be served.
-pub(crate) fn complain(request_id: &str, reason: &str) {
+pub(crate) fn error(request_id: &str, reason: &str) {
     eprintln!("gateway: {request_id}: {}", printable(reason));
 }
 
 /// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Text from elsewhere, so that it can neither break a line nor speak to the terminal.

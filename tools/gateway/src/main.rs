@@ -138,7 +138,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn fail(error: &dyn Error, code: u8) -> ExitCode {
+fn fail(error: &(dyn Error + 'static), code: u8) -> ExitCode {
     eprintln!("gateway: {}", log::chain(error));
     ExitCode::from(code)
 }

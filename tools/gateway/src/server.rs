@@ -42,7 +42,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> Result<
 
     let (end, ended) = watch::channel(());
     let mut connections = JoinSet::new();
-    let mut has_complained = false;
+    let mut is_reported = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -51,9 +51,9 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> Result<
                 }
                 // Out of file descriptors, most likely: some may be free in a moment.
                 Err(error) => {
-                    if !has_complained {
+                    if !is_reported {
                         eprintln!("gateway: cannot accept connections for now: {error}");
-                        has_complained = true;
+                        is_reported = true;
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

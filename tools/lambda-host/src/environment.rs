@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::Share;
 use crate::limit::Limit;
 use crate::process::{ProcessError, Usage};
-use crate::runtime_api::{Event, RuntimeApi, Said};
+use crate::runtime_api::{Event, Message, RuntimeApi};
 
 /// How long Lambda lets a function initialise (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,13 +162,13 @@ impl Environment {
     /// It ended, said that it cannot, or took too long.
     pub async fn initialised(&mut self) -> Result<Duration, EnvironmentError> {
         loop {
-            match self.hear(INIT_TIMEOUT).await? {
-                Said::Ready(at) => {
+            match self.receive(INIT_TIMEOUT).await? {
+                Message::Ready(at) => {
                     self.is_ready = true;
                     return Ok(at - self.started);
                 }
-                Said::Answer { .. } => {}
-                Said::InitError(body) => {
+                Message::Answer { .. } => {}
+                Message::InitError(body) => {
                     let message = String::from_utf8_lossy(&body).into_owned();
                     return Err(EnvironmentError::Init { function: self.function.name.clone(), message });
                 }
@@ -198,23 +198,23 @@ impl Environment {
         let _ = self.api.events.send(Event { payload, timeout });
         let mut answer = None;
         loop {
-            let said = match (self.hear(timeout).await, &answer) {
+            let message = match (self.receive(timeout).await, &answer) {
                 // It answered, and ended before it asked for more: the answer counts, as in Lambda.
                 (Err(EnvironmentError::Ended { .. }), Some(answer)) => return Ok(Answer::clone(answer)),
-                (said, _) => said?,
+                (message, _) => message?,
             };
-            match said {
-                Said::Answer { number: of, is_error, body, at } if of == number => {
+            match message {
+                Message::Answer { number: of, is_error, body, at } if of == number => {
                     answer = Some(Answer { is_error, payload: body, took: at - begun });
                 }
-                Said::Ready(_) => {
+                Message::Ready(_) => {
                     self.is_ready = true;
                     // Without an answer, it asks again for what it was given: Lambda would wait, too.
                     if let Some(answer) = answer {
                         return Ok(answer);
                     }
                 }
-                Said::Answer { .. } | Said::InitError(_) => {}
+                Message::Answer { .. } | Message::InitError(_) => {}
             }
         }
     }
@@ -236,13 +236,13 @@ impl Environment {
         self.child.kill().await.map_err(|error| EnvironmentError::Wait(self.function.name.clone(), error))
     }
 
-    async fn hear(&mut self, timeout: Duration) -> Result<Said, EnvironmentError> {
+    async fn receive(&mut self, timeout: Duration) -> Result<Message, EnvironmentError> {
         let function = &self.function.name;
         tokio::select! {
             // What it said before it ended counts.
             biased;
-            said = self.api.said.recv() => match said {
-                Some(said) => Ok(said),
+            message = self.api.messages.recv() => match message {
+                Some(message) => Ok(message),
                 None => Err(EnvironmentError::Gone(function.clone())),
             },
             status = self.child.wait() => match status {

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 /// What a function process says.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum Message {
     /// It is ready for an event: the first of these ends its initialisation.
     Ready(Instant),
     /// Its answer to the event of this number, and whether it is an error.
@@ -42,7 +42,7 @@ pub(crate) struct Event {
 pub(crate) struct RuntimeApi {
     pub(crate) address: SocketAddr,
     pub(crate) events: mpsc::UnboundedSender<Event>,
-    pub(crate) said: mpsc::UnboundedReceiver<Said>,
+    pub(crate) messages: mpsc::UnboundedReceiver<Message>,
     server: JoinHandle<()>,
 }
 
@@ -54,7 +54,7 @@ impl Drop for RuntimeApi {
 
 struct Shared {
     events: Mutex<mpsc::UnboundedReceiver<Event>>,
-    said: mpsc::UnboundedSender<Said>,
+    messages: mpsc::UnboundedSender<Message>,
     number: AtomicU64,
     function: String,
 }
@@ -65,10 +65,10 @@ impl RuntimeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (events, receiver) = mpsc::unbounded_channel();
-        let (sender, said) = mpsc::unbounded_channel();
+        let (sender, messages) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             events: Mutex::new(receiver),
-            said: sender,
+            messages: sender,
             number: AtomicU64::new(0),
             function: function.to_owned(),
         });
@@ -84,7 +84,7 @@ impl RuntimeApi {
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        Ok(Self { address, events, said, server })
+        Ok(Self { address, events, messages, server })
     }
 }
 
@@ -96,7 +96,7 @@ impl Shared {
         match (request.method(), parts.as_slice()) {
             (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => {
                 // Whoever listened may have gone, and the process goes next.
-                let _ = self.said.send(Said::Ready(at));
+                let _ = self.messages.send(Message::Ready(at));
                 match self.events.lock().await.recv().await {
                     Some(event) => self.event(event),
                     None => empty(StatusCode::GONE),
@@ -106,12 +106,12 @@ impl Shared {
                 let Some(number) = number_of(id) else { return empty(StatusCode::BAD_REQUEST) };
                 let is_error = *what == "error";
                 let Ok(body) = request.into_body().collect().await else { return empty(StatusCode::BAD_REQUEST) };
-                let _ = self.said.send(Said::Answer { number, is_error, body: body.to_bytes(), at });
+                let _ = self.messages.send(Message::Answer { number, is_error, body: body.to_bytes(), at });
                 empty(StatusCode::ACCEPTED)
             }
             (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => {
                 let Ok(body) = request.into_body().collect().await else { return empty(StatusCode::BAD_REQUEST) };
-                let _ = self.said.send(Said::InitError(body.to_bytes()));
+                let _ = self.messages.send(Message::InitError(body.to_bytes()));
                 empty(StatusCode::ACCEPTED)
             }
             _ => empty(StatusCode::NOT_FOUND),

@@ -12,7 +12,7 @@ use crate::process::{ProcessError, Supervised, command};
 use crate::tables;
 
 /// How long its Java may take to start.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where the data is kept.
 #[derive(Clone, Debug)]
@@ -125,6 +125,6 @@ fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> 
     }
     let mut process = Supervised::start("DynamoDB Local", java, log)?;
     let endpoint = format!("http://127.0.0.1:{port}");
-    process.wait_until(PATIENCE, || tables::answers(&endpoint))?;
+    process.wait_until(START_TIMEOUT, || tables::answers(&endpoint))?;
     Ok(process)
 }

@@ -10,7 +10,7 @@ use crate::process::{ProcessError, Supervised, command};
 use crate::workspace;
 
 /// How long its Python may take to start.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The region of everything in it.
 pub const REGION: &str = "eu-west-1";
@@ -57,7 +57,7 @@ impl Emulator {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .envs(variables.iter().copied());
         let mut process = Supervised::start("the emulator of AWS", emulator, &directory.join("emulator.log"))?;
-        process.wait_until(PATIENCE, || port::is_answered(api_port))?;
+        process.wait_until(START_TIMEOUT, || port::is_answered(api_port))?;
         Ok(Self { port, api_port, directory: directory.to_owned(), _process: process })
     }
 

@@ -38,7 +38,7 @@ const PID: &str = "pid";
 /// The extension of the file that asks for another start of a function that ended.
 const RESTART: &str = "restart";
 /// How long `cargo lambda watch` may take to listen.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The functions could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,7 @@ impl Functions {
             .env("PATH", path_with(runner_program.parent().unwrap_or(Path::new("")))?)
             .env(runner_variable()?, runner(&environments));
         let mut process = Supervised::start("cargo lambda watch", watch, &directory.join("functions.log"))?;
-        process.wait_until(PATIENCE, || TcpStream::connect(address).is_ok())?;
+        process.wait_until(START_TIMEOUT, || TcpStream::connect(address).is_ok())?;
         Ok(Self { address, process, environments })
     }
 
@@ -355,7 +355,7 @@ mod tests {
             Functions { address: (Ipv4Addr::LOCALHOST, 0).into(), process, environments: directory.clone() };
         for starts in 1..=2 {
             let logged = || fs::read_to_string(&log).unwrap_or_default().matches("started").count();
-            functions.process.wait_until(PATIENCE, || logged() == starts).unwrap();
+            functions.process.wait_until(START_TIMEOUT, || logged() == starts).unwrap();
             functions.must_run().unwrap();
             assert_eq!(functions.started(), ["sh"]);
             assert!(fs::read_to_string(&log).unwrap().ends_with(&format!("started {starts}\n")));

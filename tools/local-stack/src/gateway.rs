@@ -9,7 +9,7 @@ use crate::process::{ProcessError, Supervised, command};
 use crate::workspace;
 
 /// How long it may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Gateway {
             gateway.arg("--parameter").arg(format!("{name}={value}"));
         }
         let mut process = Supervised::start("the gateway", gateway, &directory.join("gateway.log"))?;
-        process.wait_until(PATIENCE, || port::is_answered(port))?;
+        process.wait_until(START_TIMEOUT, || port::is_answered(port))?;
         Ok(Self { port, process })
     }
 

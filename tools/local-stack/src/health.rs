@@ -88,7 +88,7 @@ impl Health {
     ///
     /// # Errors
     /// That did not help, a part ended, or this program was asked to stop.
-    pub fn look(&mut self, stack: &mut Stack) -> Result<(), HealthError> {
+    pub fn check(&mut self, stack: &mut Stack) -> Result<(), HealthError> {
         // A log that cannot be read now is read later.
         if !written_since(&self.log, &mut self.position).is_ok_and(|text| text.contains(IN_VAIN)) {
             return Ok(());
@@ -103,7 +103,7 @@ impl Health {
             return Err(HealthError::Hangs { name });
         }
         for name in &hanging {
-            progress::say(&format!("{name} answers again"));
+            progress::print(&format!("{name} answers again"));
         }
         // What was waited for meanwhile says nothing new.
         let _ = written_since(&self.log, &mut self.position);
@@ -112,13 +112,13 @@ impl Health {
 }
 
 /// Which of the functions do not answer, and what came instead. All are asked at once.
-fn silent(stack: &mut Stack, names: &[String], patience: Duration) -> Result<Vec<(String, String)>, HealthError> {
+fn silent(stack: &mut Stack, names: &[String], timeout: Duration) -> Result<Vec<(String, String)>, HealthError> {
     let url = stack.invoke_url();
     let asked: Vec<(String, JoinHandle<Result<(), String>>)> = names
         .iter()
         .map(|name| {
             let (url, function) = (url.clone(), name.clone());
-            (name.clone(), std::thread::spawn(move || ask(&url, &function, patience)))
+            (name.clone(), std::thread::spawn(move || ask(&url, &function, timeout)))
         })
         .collect();
     let mut silent = Vec::new();
@@ -137,10 +137,10 @@ fn silent(stack: &mut Stack, names: &[String], patience: Duration) -> Result<Vec
 
 /// Asks a function, by an event that does nothing: of a route that it does not have, or for keys that are due, which
 /// the schedule asks for every day.
-fn ask(invoke_url: &str, function: &str, patience: Duration) -> Result<(), String> {
+fn ask(invoke_url: &str, function: &str, timeout: Duration) -> Result<(), String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(patience))
+        .timeout_global(Some(timeout))
         .proxy(None)
         .build()
         .into();

@@ -78,7 +78,7 @@ impl Lock {
             match Self::take(directory) {
                 Err(LockError::Held { holder, .. }) => {
                     if !said {
-                        progress::say(&format!("    waiting for {holder}"));
+                        progress::print(&format!("    waiting for {holder}"));
                         said = true;
                     }
                     process::pause(TICK)?;

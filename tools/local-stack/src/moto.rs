@@ -10,7 +10,7 @@ use crate::port::{self, PortError};
 use crate::process::{ProcessError, Supervised, command};
 
 /// How long its Python may take to start.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// moto could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ impl Moto {
         let mut moto = command(install::moto_server()?);
         moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         let mut process = Supervised::start("moto", moto, log)?;
-        process.wait_until(PATIENCE, || port::is_answered(port))?;
+        process.wait_until(START_TIMEOUT, || port::is_answered(port))?;
         Ok(Self { port, _process: process })
     }
 

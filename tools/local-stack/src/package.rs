@@ -165,7 +165,7 @@ pub fn package(
             too_large.push(binary);
         }
     }
-    progress::say(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
+    progress::print(&format!("\n{}\n\nbelow {}", lines.join("\n"), directory.display()));
     Ok(Packages { directory, too_large })
 }
 

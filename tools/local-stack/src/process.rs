@@ -198,15 +198,15 @@ impl Supervised {
     /// Waits until `ready` says so.
     ///
     /// # Errors
-    /// It ended, it takes longer than `patience`, or this program was asked to stop.
-    pub fn wait_until(&mut self, patience: Duration, ready: impl Fn() -> bool) -> Result<(), ProcessError> {
-        let until = Instant::now() + patience;
+    /// It ended, it takes longer than `timeout`, or this program was asked to stop.
+    pub fn wait_until(&mut self, timeout: Duration, ready: impl Fn() -> bool) -> Result<(), ProcessError> {
+        let until = Instant::now() + timeout;
         while !ready() {
             self.must_run()?;
             if Instant::now() > until {
                 return Err(ProcessError::NotReady {
                     name: self.name.clone(),
-                    seconds: patience.as_secs(),
+                    seconds: timeout.as_secs(),
                     tail: tail(self.log.as_deref()),
                 });
             }

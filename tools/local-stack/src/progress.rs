@@ -46,7 +46,7 @@ impl Step {
 }
 
 /// A line of information.
-pub fn say(text: &str) {
+pub fn print(text: &str) {
     line(text);
 }
 
@@ -58,9 +58,7 @@ pub fn warn(text: &str) {
 /// An error with its causes.
 pub fn failure(error: &(dyn Error + 'static)) {
     line(&format!("{} {error}", coloured(RED, "error:")));
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line(&format!("  because {error}"));
-        cause = error.source();
+    for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+        line(&format!("  because {cause}"));
     }
 }

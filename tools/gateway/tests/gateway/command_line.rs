@@ -39,10 +39,10 @@ fn the_first_line_says_where_it_listens_and_later_ones_what_was_asked() {
         assert!(!everything.contains(secret), "{everything}");
     }
 
-    for (token, said) in [("deny", "authorizer deny "), ("garbage", "authorizer error ")] {
+    for (token, printed) in [("deny", "authorizer deny "), ("garbage", "authorizer error ")] {
         let answer = send(gateway.port, "GET /guarded", &[&format!("X-Token: {token}")]);
         let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
-        assert!(line.contains(said) && line.contains(" | no function | "), "{line}");
+        assert!(line.contains(printed) && line.contains(" | no function | "), "{line}");
     }
     let answer = send(gateway.port, "GET /guarded", &[]);
     let line = gateway.wait_for_output(answer.header("apigw-requestid").unwrap());
@@ -87,14 +87,14 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let template = template();
-    let (code, said) = run(&["--template", template.to_str().unwrap(), "--api", "Api", "--port", &port]);
+    let (code, printed) = run(&["--template", template.to_str().unwrap(), "--api", "Api", "--port", &port]);
     assert_eq!(code, Some(1));
-    let last = said.lines().last().unwrap();
+    let last = printed.lines().last().unwrap();
     assert!(
         last.starts_with(&format!(
             "gateway: cannot listen on port {port} of 127.0.0.1; choose another with --port, or end what listens there: "
         )),
-        "{said}"
+        "{printed}"
     );
 }
 
@@ -102,25 +102,28 @@ fn a_taken_port_is_named() {
 fn what_cannot_be_served_is_named() {
     let template = template();
     let template = template.to_str().unwrap();
-    let (code, said) = run(&["--template", "no/such/template.yaml"]);
+    let (code, printed) = run(&["--template", "no/such/template.yaml"]);
     assert_eq!(code, Some(2));
-    assert!(said.starts_with("gateway: cannot read the template no/such/template.yaml: "), "{said}");
+    assert!(printed.starts_with("gateway: cannot read the template no/such/template.yaml: "), "{printed}");
 
-    let (code, said) = run(&["--template", template]);
+    let (code, printed) = run(&["--template", template]);
     assert_eq!(code, Some(2));
-    assert_eq!(said, "gateway: the template has the APIs Api, ServerlessHttpApi, RestApi; choose one with --api\n");
+    assert_eq!(printed, "gateway: the template has the APIs Api, ServerlessHttpApi, RestApi; choose one with --api\n");
 
-    let (code, said) = run(&["--template", template, "--api", "Ipa"]);
+    let (code, printed) = run(&["--template", template, "--api", "Ipa"]);
     assert_eq!(code, Some(2));
-    assert_eq!(said, "gateway: the template has no API Ipa; it has Api, ServerlessHttpApi, RestApi\n");
+    assert_eq!(printed, "gateway: the template has no API Ipa; it has Api, ServerlessHttpApi, RestApi\n");
 
-    let (code, said) = run(&["--template", template, "--api", "Api", "--parameter", "Orgin=https://x.example"]);
+    let (code, printed) = run(&["--template", template, "--api", "Api", "--parameter", "Orgin=https://x.example"]);
     assert_eq!(code, Some(2));
-    assert!(said.ends_with("there is no parameter Orgin; correct its name or add it to the template\n"), "{said}");
+    assert!(
+        printed.ends_with("there is no parameter Orgin; correct its name or add it to the template\n"),
+        "{printed}"
+    );
 
-    let (code, said) = run(&["--template", template, "--parameter", "Origin"]);
+    let (code, printed) = run(&["--template", template, "--parameter", "Origin"]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("expected NAME=VALUE"), "{said}");
+    assert!(printed.contains("expected NAME=VALUE"), "{printed}");
 
     let (code, said) = run(&["--template", template, "--api", "Api", "--invoke-url", "https://lambda.example.com"]);
     assert_eq!(code, Some(2));

@@ -99,7 +99,7 @@ fn people_invoke_functions_at_a_port_of_their_own_and_web_pages_do_not() {
         send_bytes(port, format!("{lines}\r\n\r\n{event}").as_bytes()).expect("an answer")
     };
     let own = format!("Host: localhost:{port}");
-    let answer = invoke("say", &[&own]);
+    let answer = invoke("respond", &[&own]);
     assert_eq!((answer.status, answer.text()), (200, "an event"));
     let failed = invoke("fail", &[&own]);
     assert_eq!((failed.status, failed.json()), (500, json!({ "errorType": "Oops", "errorMessage": "it broke" })));
@@ -115,7 +115,7 @@ fn people_invoke_functions_at_a_port_of_their_own_and_web_pages_do_not() {
         (&["Host: evil.example"], name),
         (&[], name),
     ] {
-        let answer = invoke("say", headers);
+        let answer = invoke("respond", headers);
         assert_eq!((answer.status, answer.json()), (403, json!({ "message": message })), "{headers:?}");
     }
     assert_eq!(functions.count(), invoked, "nothing was invoked");

@@ -59,21 +59,21 @@ fn options_that_is_no_preflight_takes_its_route_or_is_empty() {
 fn answers_have_the_configured_headers_and_not_the_functions() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    let said = json!({
+    let wanted = json!({
         "statusCode": 200,
         "headers": { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "*", "x-exposed": "1" },
     });
-    let say = |headers: &[&str]| send_body(gateway.port, "POST /say", headers, said.to_string().as_bytes());
+    let respond = |headers: &[&str]| send_body(gateway.port, "POST /respond", headers, wanted.to_string().as_bytes());
     let configured = [
         "access-control-allow-credentials: true",
         "access-control-allow-origin: https://app.example.com",
         "access-control-expose-headers: x-exposed,retry-after",
     ];
-    let answer = say(&[ORIGIN]);
+    let answer = respond(&[ORIGIN]);
     assert_eq!((answer.status, answer.cors()), (200, configured.map(str::to_owned).to_vec()));
     assert_eq!(answer.header("x-exposed"), Some("1"));
     for headers in [&[OTHER_ORIGIN][..], &[]] {
-        let answer = say(headers);
+        let answer = respond(headers);
         assert_eq!((answer.status, answer.cors()), (200, Vec::new()));
     }
 }
@@ -82,8 +82,8 @@ fn answers_have_the_configured_headers_and_not_the_functions() {
 fn a_script_of_another_origin_can_read_the_headers_that_are_exposed() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    let said = json!({ "statusCode": 429, "headers": { "Retry-After": "7", "x-hidden": "1" } }).to_string();
-    let answer = send_body(gateway.port, "POST /say", &[ORIGIN], said.as_bytes());
+    let wanted = json!({ "statusCode": 429, "headers": { "Retry-After": "7", "x-hidden": "1" } }).to_string();
+    let answer = send_body(gateway.port, "POST /respond", &[ORIGIN], wanted.as_bytes());
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
     // What a browser asks before it lets the script see the header.
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
@@ -95,18 +95,18 @@ fn a_script_of_another_origin_can_read_the_headers_that_are_exposed() {
 fn caches_are_told_what_depends_on_the_origin() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    let say = |port: u16, headers: &[&str], own: &serde_json::Value| {
-        let said = json!({ "statusCode": 200, "headers": own }).to_string();
-        send_body(port, "POST /say", headers, said.as_bytes())
+    let respond = |port: u16, headers: &[&str], own: &serde_json::Value| {
+        let wanted = json!({ "statusCode": 200, "headers": own }).to_string();
+        send_body(port, "POST /respond", headers, wanted.as_bytes())
     };
     let varies = |answer: &Answer| answer.all("vary").join(", ");
     for origin in [&[ORIGIN][..], &[OTHER_ORIGIN], &[]] {
-        assert_eq!(varies(&say(gateway.port, origin, &json!({}))), "Origin", "{origin:?}");
+        assert_eq!(varies(&respond(gateway.port, origin, &json!({}))), "Origin", "{origin:?}");
         // A function's own stays.
-        let answer = say(gateway.port, origin, &json!({ "Vary": "Accept-Encoding" }));
+        let answer = respond(gateway.port, origin, &json!({ "Vary": "Accept-Encoding" }));
         assert_eq!(varies(&answer), "Accept-Encoding, Origin", "{origin:?}");
         for enough in ["Cookie, origin", "*"] {
-            assert_eq!(varies(&say(gateway.port, origin, &json!({ "Vary": enough }))), enough, "{origin:?}");
+            assert_eq!(varies(&respond(gateway.port, origin, &json!({ "Vary": enough }))), enough, "{origin:?}");
         }
     }
     for origin in [ORIGIN, OTHER_ORIGIN] {
@@ -118,7 +118,7 @@ fn caches_are_told_what_depends_on_the_origin() {
 
     // Where every origin is answered with `*`, all get the same.
     let any_origin = Gateway::start_with(functions.port, &["--api", "Api", "--parameter", "Origin=*"]);
-    let answer = say(any_origin.port, &[ORIGIN], &json!({}));
+    let answer = respond(any_origin.port, &[ORIGIN], &json!({}));
     assert_eq!((answer.header("access-control-allow-origin"), varies(&answer).as_str()), (Some("*"), ""));
     assert_eq!(varies(&send(any_origin.port, "OPTIONS /open", &[ORIGIN, ASKS_FOR_GET])), "");
 }

@@ -10,12 +10,12 @@ use crate::{
     process::Gateway,
 };
 
-fn say(gateway: &Gateway, answer: &str) -> Answer {
-    send_body(gateway.port, "POST /say", &["Content-Type: application/octet-stream"], answer.as_bytes())
+fn respond(gateway: &Gateway, answer: &str) -> Answer {
+    send_body(gateway.port, "POST /respond", &["Content-Type: application/octet-stream"], answer.as_bytes())
 }
 
 fn say_json(gateway: &Gateway, answer: &Value) -> Answer {
-    say(gateway, &answer.to_string())
+    respond(gateway, &answer.to_string())
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn without_a_status_the_answer_itself_is_the_body() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     for whole in [r#"{"a": 1, "body": "x"}"#, r#""text""#, "[1, 2]", "null", "5"] {
-        let answer = say(&gateway, whole);
+        let answer = respond(&gateway, whole);
         assert_eq!((answer.status, answer.text()), (200, whole));
         assert_eq!(answer.header("content-type"), Some("application/json"));
     }
@@ -74,10 +74,10 @@ fn an_answer_of_another_shape_is_500() {
         r#"{"statusCode":200,"cookies":"a"}"#,
         r#"{"statusCode":200,"isBase64Encoded":true,"body":"%%"}"#,
     ] {
-        say(&gateway, garbage).assert_own(500, "Internal Server Error");
+        respond(&gateway, garbage).assert_own(500, "Internal Server Error");
     }
     // Nothing at all, too: an empty body reaches the function as none, and it says as much.
-    send(gateway.port, "POST /say", &[]).assert_own(500, "Internal Server Error");
+    send(gateway.port, "POST /respond", &[]).assert_own(500, "Internal Server Error");
     assert_eq!(say_json(&gateway, &json!({ "statusCode": 200 })).status, 200);
 }
 
@@ -116,9 +116,9 @@ fn a_function_that_does_not_answer_in_its_routes_time_is_503() {
 fn a_function_has_its_own_time_once_it_has_started() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
-    assert_eq!(say(&gateway, "{}").status, 200);
+    assert_eq!(respond(&gateway, "{}").status, 200);
     let started = Instant::now();
-    say(&gateway, "hang").assert_own(503, "Service Unavailable");
+    respond(&gateway, "hang").assert_own(503, "Service Unavailable");
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
 }
@@ -128,7 +128,7 @@ fn a_function_that_has_never_answered_has_the_time_of_a_start_too() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     let started = Instant::now();
-    say(&gateway, "hang").assert_own(503, "Service Unavailable");
+    respond(&gateway, "hang").assert_own(503, "Service Unavailable");
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(11) && took < Duration::from_secs(14), "{took:?}");
 }

@@ -118,12 +118,12 @@ async fn invoke(
     match binary.as_str() {
         "guard" => guard(&event).await,
         "echo" => Ok(answer(StatusCode::OK, json!({ "statusCode": 200, "body": event.to_string() }).to_string())),
-        "say" => {
-            let said = said(&event);
-            if said == "hang" {
+        "respond" => {
+            let body = body_of(&event);
+            if body == "hang" {
                 hang().await;
             }
-            Ok(answer(StatusCode::OK, said))
+            Ok(answer(StatusCode::OK, body))
         }
         "pause" => {
             let now = under_way.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -140,7 +140,7 @@ async fn invoke(
         "huge" => Ok(answer(StatusCode::OK, format!("\"{}\"", "x".repeat(6 * 1024 * 1024)))),
         // An error of the service makes the server close the connection without an answer.
         "break" => Err(io::Error::other("broken on purpose")),
-        "size" => Ok(answer(StatusCode::OK, said(&event).len().to_string())),
+        "size" => Ok(answer(StatusCode::OK, body_of(&event).len().to_string())),
         _ => Ok(answer(StatusCode::NOT_FOUND, "<html>no such function</html>")),
     }
 }
@@ -194,7 +194,7 @@ async fn guard(event: &Value) -> Result<Response<Full<Bytes>>, io::Error> {
 }
 
 /// The body of the request an event tells of.
-fn said(event: &Value) -> Bytes {
+fn body_of(event: &Value) -> Bytes {
     let body = event["body"].as_str().unwrap_or_default();
     if event["isBase64Encoded"] == true { BASE64_STANDARD.decode(body).unwrap().into() } else { body.to_owned().into() }
 }

@@ -157,7 +157,7 @@ fn a_function_that_fails_is_502_and_one_that_is_late_504() {
     let kind = "InternalServerErrorException";
     assert_own(&send(gateway.port, "GET /prod/fail", &[]), 502, kind, &failed);
     for malformed in ["<html>", "{}", r#"{"statusCode":"200"}"#, r#"{"statusCode":200,"body":{}}"#, r#""text""#] {
-        let answer = send_body(gateway.port, "POST /prod/say", &[], malformed.as_bytes());
+        let answer = send_body(gateway.port, "POST /prod/respond", &[], malformed.as_bytes());
         assert_own(&answer, 502, kind, &failed);
     }
     let late = json!({ "message": "Endpoint request timed out" });
@@ -178,14 +178,14 @@ fn bodies_are_binary_where_the_template_says_so() {
     assert_eq!(echoed("image/png", b"abc"), ("YWJj".to_owned(), true));
     assert_eq!(echoed("application/octet-stream", b"abc"), ("abc".to_owned(), false));
 
-    let said = |accept: &str| {
+    let wanted = |accept: &str| {
         let answer =
             br#"{"statusCode":200,"headers":{"content-type":"image/png"},"body":"YWJj","isBase64Encoded":true}"#;
-        send_body(gateway.port, "POST /prod/say", &[&format!("Accept: {accept}")], answer).text().to_owned()
+        send_body(gateway.port, "POST /prod/respond", &[&format!("Accept: {accept}")], answer).text().to_owned()
     };
-    assert_eq!(said("image/png, */*"), "abc");
-    assert_eq!(said("*/*, image/png"), "YWJj");
-    assert_eq!(said("text/html"), "YWJj");
+    assert_eq!(wanted("image/png, */*"), "abc");
+    assert_eq!(wanted("*/*, image/png"), "YWJj");
+    assert_eq!(wanted("text/html"), "YWJj");
 }
 
 #[test]
