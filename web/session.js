@@ -1,6 +1,6 @@
 // The session of this page: its tokens, and how they are renewed. All tabs of the page share one session.
 //
-// A refresh token counts once, so two tabs must not use it side by side: a lock that all tabs share lets one of them refresh,
+// A refresh token is single-use, so two tabs must not use it at the same time: a lock that all tabs share lets one of them refresh,
 // and the others take over what it got.
 
 import { ApiError, request } from "./api.js";
@@ -93,7 +93,7 @@ function schedule() {
   clearTimeout(timer);
   if (tokens === null) return;
   const wait = Math.max(0, tokens.expiresAt - tokens.lifetime / 5 - Date.now());
-  // A refresh that fails because nobody answers is tried again by the next request.
+  // A refresh that fails for lack of a response is tried again by the next request.
   timer = setTimeout(() => refresh(tokens?.access).catch(() => {}), wait);
 }
 

@@ -11,7 +11,8 @@ use shared::config::{ConfigError, number_in, required, switch};
 /// Shortest lifetime of an access token that can be configured, in seconds.
 const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: u64 = 60;
 
-/// The key that wraps private keys: `LATCHKEY_SEALING_KEY`, which only local tooling sets, or else `LATCHKEY_KMS_KEY_ID`.
+/// The key that wraps private keys: `LATCHKEY_SEALING_KEY`, which only local tooling sets, or else
+/// `LATCHKEY_KMS_KEY_ID`.
 ///
 /// # Errors
 /// Neither is set.
@@ -115,8 +116,8 @@ pub fn signing_algorithm() -> Result<SigningAlgorithm, ConfigError> {
     required(NAME, FORM)?.parse().map_err(|_| ConfigError::Invalid { name: NAME, form: FORM })
 }
 
-/// The purposes that the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names, separated by commas. Unset or empty,
-/// they are those that every stack needs.
+/// The purposes that the stack needs keys for, from `LATCHKEY_KEY_PURPOSES`: names, separated by commas. Unset or
+/// empty, they are those that every stack needs.
 ///
 /// # Errors
 /// It names something that is no purpose.

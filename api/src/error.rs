@@ -42,7 +42,7 @@ pub enum ApiError {
     Login(#[from] LoginError),
     #[error("the password was not changed")]
     ChangePassword(#[from] ChangePasswordError),
-    #[error("nobody was registered")]
+    #[error("registration failed")]
     Registration(#[from] RegistrationError),
     #[error("the refresh failed")]
     Refresh(#[from] RefreshError),

@@ -1,4 +1,5 @@
-//! The HTTP contract between `auth`, which decides and knows no HTTP, and `shared`, which speaks HTTP and decides nothing.
+//! The HTTP contract between `auth`, which decides and knows no HTTP, and `shared`, which speaks HTTP and decides
+//! nothing.
 //!
 //! - [`config`]: the settings of `auth`, from the environment.
 //! - [`environment`]: the tables and services that a function is made of.

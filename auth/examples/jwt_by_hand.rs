@@ -47,7 +47,8 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize().to_vec()
 }
 
-/// Header, claims and signature (RFC 7515 §7.1). Anyone can read the first two; only who has the key can make the third.
+/// Header, claims and signature (RFC 7515 §7.1). Anyone can read the first two; only who has the key can make the
+/// third.
 fn encode(header: &str, claims: &str, key: &[u8]) -> String {
     let message = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()));
     format!("{message}.{}", base64url(&hmac_sha256(key, message.as_bytes())))

@@ -1,11 +1,12 @@
 //! What happens to a user after registration: another password, other roles, and the revocation of everything the user
 //! has.
 //!
-//! Whatever revokes a user's sessions raises the user's epoch, in one transaction with the denylist item: when the call
-//! returns, no token and no session of an earlier epoch is valid ([`crate::user`]).
+//! Every operation that revokes all sessions of a user raises the user's epoch, in one transaction with the denylist
+//! item: when the call returns, no token and no session of an earlier epoch is valid ([`crate::user`]).
 //!
-//! What ends one session or one token adds one item to the denylist, until one user has so many that the epoch is raised
-//! instead ([`crate::revocation`]): what a request reads must not grow with what its user has revoked.
+//! An operation that ends one session or one token adds one item to the denylist. When a user has too many, the epoch
+//! is raised instead ([`crate::revocation`]), so that the cost of a request does not grow with what its user has
+//! revoked.
 
 use latchkey_verifier::{AccessTokenClaims, LEEWAY_SECONDS};
 use secrecy::SecretString;
@@ -28,7 +29,7 @@ use crate::store::users::{Update, UsersTable};
 use crate::user::{Change, User, UserEpoch, UserStatus};
 use crate::username::{Username, UsernameError};
 
-/// What an operation is called that changes a user.
+/// The name of the operation that changes a user.
 const CHANGING: &str = "changing a user";
 
 /// Why a user was not added or not changed.
@@ -40,7 +41,7 @@ pub enum AccountError {
     Password(#[from] Weakness),
     #[error("a user of this name exists")]
     Taken,
-    /// There is no such user, or somebody else changed the user meanwhile.
+    /// There is no such user, or the user was changed concurrently.
     #[error("there is no such user")]
     Unknown,
     #[error("the password could not be hashed")]
@@ -55,7 +56,7 @@ pub enum AccountError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Changed,
-    /// It was so already.
+    /// The user was in that state already.
     Unchanged,
 }
 
@@ -91,17 +92,17 @@ impl Accounts {
     /// Revokes every session and every access token of a user.
     ///
     /// # Errors
-    /// There is no such user, or it is not known to be done.
+    /// There is no such user, or the outcome is unknown.
     pub async fn revoke(&self, username: &Username, now: EpochSeconds) -> Result<(), AccountError> {
         self.raise_epoch(username, Change::Nothing, now).await
     }
 
-    /// The same for the owner of a session or a token. Where its epoch is over already, nothing is left to revoke. A user
-    /// who was deleted, or whose name is another's, has no sessions left; what remains are access tokens, and they are
-    /// denied.
+    /// The same for the owner of a session or a token. If its epoch has already been replaced, there is nothing left to
+    /// revoke. A user who was deleted, or whose name now belongs to another user, has no sessions; only the access
+    /// tokens remain, and they are revoked.
     ///
     /// # Errors
-    /// It is not known to be done.
+    /// The outcome is unknown.
     pub async fn revoke_own(&self, owner: &SignedIn, now: EpochSeconds) -> Result<(), StoreError> {
         let mut attempts = Attempts::at(CHANGING);
         loop {
@@ -121,11 +122,11 @@ impl Accounts {
         }
     }
 
-    /// Ends one session and denies its access tokens; or, where too many were ended one by one, revokes everything the
-    /// owner has.
+    /// Ends one session and revokes its access tokens; or, after too many single revocations, everything the owner
+    /// has.
     ///
     /// # Errors
-    /// It is not known to be done.
+    /// The outcome is unknown.
     pub(crate) async fn end_session(
         &self,
         sessions: &SessionsTable,
@@ -139,11 +140,11 @@ impl Accounts {
         sessions.end((&self.denylist, &found), &owner.sub, &owner.sid, revocation_expires_at(now)).await
     }
 
-    /// Denies one access token, which `found` does not cover; or, where too many were denied one by one, revokes
-    /// everything the owner has.
+    /// Revokes one access token that `found` does not cover; or, after too many single revocations, everything the
+    /// owner has.
     ///
     /// # Errors
-    /// It is not known to be done.
+    /// The outcome is unknown.
     pub(crate) async fn deny_token(
         &self,
         claims: &AccessTokenClaims,
@@ -172,7 +173,7 @@ impl Accounts {
     /// Disables a user: no login any more, and every session and token is revoked.
     ///
     /// # Errors
-    /// There is no such user, or it is not known to be done.
+    /// There is no such user, or the outcome is unknown.
     pub async fn disable(&self, username: &Username, now: EpochSeconds) -> Result<Effect, AccountError> {
         let mut attempts = Attempts::at(CHANGING);
         loop {
@@ -202,8 +203,8 @@ impl Accounts {
         }
     }
 
-    /// Gives a user other roles, which take effect at the next login or refresh. Tokens that were issued before keep the
-    /// old ones until they expire.
+    /// Gives a user other roles, which take effect at the next login or refresh. Tokens that were issued before keep
+    /// the old ones until they expire.
     ///
     /// # Errors
     /// There is no such user, or the table did not answer.
@@ -218,7 +219,7 @@ impl Accounts {
     /// Gives a user another password, as an operator does. Every session and token so far is revoked.
     ///
     /// # Errors
-    /// There is no such user, the password is rejected, or it is not known to be done.
+    /// There is no such user, the password is rejected, or the outcome is unknown.
     pub async fn set_password(
         &self,
         hasher: &Hasher,
@@ -233,7 +234,7 @@ impl Accounts {
         self.raise_epoch(username, Change::PasswordHash(&hash), now).await
     }
 
-    /// Retries until nobody else changes the user between reading and writing.
+    /// Retries after a lost conditional write.
     async fn raise_epoch(
         &self,
         username: &Username,
@@ -250,11 +251,11 @@ impl Accounts {
         }
     }
 
-    /// Raises the epoch of `user`, which was read before this: the denylist has every epoch item that the user's epoch
-    /// stands for. With it the `change` is made and the `session` added.
+    /// Raises the epoch of `user`, which was read before: the denylist has every epoch item that the user's epoch
+    /// stands for. The same transaction makes the `change` and adds the `session`.
     ///
     /// # Errors
-    /// It is not known to be done.
+    /// The outcome is unknown.
     pub(crate) async fn raise(
         &self,
         user: &UserEpoch,

@@ -1,9 +1,9 @@
 //! Authentication: a name and a password for a user.
 //!
-//! Attempts are counted before anything is hashed ([`crate::throttle`]). Unknown user, wrong password and disabled user
-//! cost the same calls and the same hash, and are one answer to the caller (OWASP ASVS 5.0, 6.3.8). Which of them it was
-//! is for the log. An attempt that is refused costs a hash too: a failure with the same answer must not be told apart by
-//! its time.
+//! Attempts are counted before anything is hashed ([`crate::throttle`]). An unknown user, a wrong password and a
+//! disabled user take the same calls and the same hash, and get the same response (OWASP ASVS 5.0, 6.3.8). Only the log
+//! tells them apart. A rejected attempt takes a hash too, because its time must not differ from that of a failure with
+//! the same response.
 
 use std::error::Error;
 
@@ -21,7 +21,7 @@ use crate::throttle::{Admission, Claimant, SourceNetwork, Throttle, ThrottleErro
 use crate::user::{User, UserStatus};
 use crate::username::Username;
 
-/// Why authentication failed. The first three are for logs; a client sees one answer.
+/// Why authentication failed. The first three are for logs; a client gets the same response for all of them.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
     /// There is no user of this name, or it is not a valid name.
@@ -32,11 +32,11 @@ pub enum AuthenticationError {
     /// The password is right, but the user is disabled.
     #[error("the user is disabled")]
     DisabledUser,
-    /// Too many attempts, or they could not be counted. The password was not compared with any hash, or the answer to a
+    /// Too many attempts, or they could not be counted. The password was not compared with a hash, or the response to a
     /// failure must be the same.
     #[error("the attempt was not admitted")]
     Throttle(#[from] ThrottleError),
-    /// Nobody is let in.
+    /// Nobody is authenticated.
     #[error("the user could not be read, or the outcome not be counted")]
     Store(#[from] StoreError),
     /// The stored hash is unusable.
@@ -71,7 +71,7 @@ impl Authenticator {
     /// The user with this name and password. A hash of another scheme or other parameters is replaced.
     ///
     /// # Errors
-    /// There is none, too many attempts failed, or it is not known.
+    /// There is none, there were too many attempts, or the answer is unknown.
     pub async fn authenticate(
         &self,
         username: &str,
@@ -88,7 +88,7 @@ impl Authenticator {
         let admission = match self.throttle.admit(claimant, network, now).await {
             Ok(admission) => admission,
             Err(refusal) => {
-                // As long as a failure takes from a known address, which gets the same answer.
+                // As long as a failure from a known address takes, which gets the same response.
                 if matches!(refusal, ThrottleError::TooMany { .. }) && username.is_some() {
                     self.hasher.verify_dummy(password)?;
                 }
@@ -98,7 +98,7 @@ impl Authenticator {
         self.verify_password(user, password, admission, now).await
     }
 
-    /// The same for somebody who is signed in already and enters the password again.
+    /// The same for a signed-in user who enters the password again.
     ///
     /// # Errors
     /// As for [`Self::authenticate`].
@@ -136,14 +136,14 @@ impl Authenticator {
         }
     }
 
-    /// The part that costs time: one hash, whoever it is.
+    /// The expensive part: one hash for every name.
     fn check(&self, user: Option<User>, password: &Password) -> Result<User, AuthenticationError> {
         let Some(user) = user else {
             self.hasher.verify_dummy(password)?;
             return Err(AuthenticationError::UnknownUser);
         };
         let check = self.hasher.verify(password, user.password_hash.expose_secret()).inspect_err(|_| {
-            // The answer is an internal error, and an operator has to learn whose hash it is.
+            // The response is an internal error, and the log must name the user for the operator.
             tracing::Span::current().record("sub", user.user_id.as_str());
         })?;
         match check {
@@ -156,8 +156,8 @@ impl Authenticator {
         }
     }
 
-    /// Replaces a hash of another scheme or other parameters. The user is authenticated, so a table that does not answer
-    /// now is no reason to turn the user away: the next login tries again.
+    /// Replaces a hash of another scheme or other parameters. The user is already authenticated, so a table that does
+    /// not answer does not fail the login: the next login tries again.
     async fn rehash(&self, user: &User, password: &Password) -> Result<(), HashError> {
         if !self.hasher.needs_rehash(user.password_hash.expose_secret()) {
             return Ok(());

@@ -1,8 +1,8 @@
 //! Whether a request is authorized: the rules of the verifier, then the denylist.
 //!
 //! A rejected token costs no read, except for an unknown `kid`, at most once in ten seconds. An accepted one costs one
-//! round trip: the denylist, and once a minute the keys concurrently. Whatever is not known for certain is an error, and
-//! an error never allows.
+//! round trip: the denylist, and once a minute the keys concurrently. Anything that is not known for certain is an
+//! error, and an error never allows a request.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub enum AuthorizationError {
     /// The token is not valid.
     #[error("the token was rejected")]
     Refused(#[from] Refusal),
-    /// The token was valid and is revoked.
+    /// The token is revoked.
     #[error("the token was rejected")]
     Revoked(#[from] Revoked),
     /// Whether the token is valid is not known.
@@ -48,7 +48,7 @@ pub struct AccessTokenAuthorizer {
 }
 
 impl AccessTokenAuthorizer {
-    /// An authorizer that has read nothing yet.
+    /// An authorizer that has not read keys yet.
     #[must_use]
     pub fn new(keys: VerificationKeys, denylist: DenylistTable) -> Self {
         Self { keys, denylist }
@@ -65,7 +65,7 @@ impl AccessTokenAuthorizer {
     /// The claims of a token that is valid at `now`.
     ///
     /// # Errors
-    /// It is not, or that could not be found out.
+    /// The token is invalid, or the answer is unknown.
     pub async fn authorize(
         &self,
         token: &str,
@@ -78,26 +78,26 @@ impl AccessTokenAuthorizer {
         Ok(claims)
     }
 
-    /// The claims of a token that was issued here, and the revocations of its user: all that is needed to revoke it. The
-    /// values of claims do not matter. A token that is rejected for them now may be valid by another host name, or in a few
-    /// seconds.
+    /// The claims of a token that was issued here, and the revocations of its user: all that is needed to revoke it.
+    /// The values of claims do not matter. A token that is rejected for them now may be valid by another host name, or
+    /// in a few seconds.
     ///
     /// # Errors
-    /// No key of this deployment has signed it, or that could not be found out.
+    /// No key of this deployment has signed it, or the answer is unknown.
     pub async fn issued(
         &self,
         token: &str,
         now: EpochSeconds,
     ) -> Result<(AccessTokenClaims, Revocations), AuthorizationError> {
-        // A key may have begun to sign since the keys were read: that it is not known yet does not mean that the token
-        // is invalid.
+        // A key may have started to sign since the keys were read: an unknown key does not mean that the token is
+        // invalid.
         let not_known =
             || StoreError::call("reading the keys", "they were read a moment ago, and not for this key").into();
         self.examine(|keys| verify_signature(token, keys, now), not_known, now).await
     }
 
-    /// Applies the rules with the newest keys, and reads the denylist. `not_read_again` is the error for a token whose key is
-    /// unknown, while the keys may not be read again for it.
+    /// Applies the rules with the newest keys, and reads the denylist. `not_read_again` is the error for a token whose
+    /// key is unknown, while the keys may not be read again for it.
     async fn examine(
         &self,
         rules: impl Fn(&KeySet) -> Result<AccessTokenClaims, Refusal>,
@@ -109,7 +109,7 @@ impl AccessTokenAuthorizer {
         let (revocations, newer_keys) =
             tokio::try_join!(self.denylist.revocations(&sub, now), self.keys.reread_if_due(now))?;
         if let Some(keys) = newer_keys {
-            // The key may have been revoked: this request is the first that can know.
+            // The key may have been revoked: this request is the first that can detect it.
             rules(&keys)?;
         }
         Ok((claims, revocations))

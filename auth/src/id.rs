@@ -1,7 +1,7 @@
-//! Identifiers, each of a type of its own, so that none stands where another belongs.
+//! Identifiers, each of a type of its own, so that the compiler rejects one in place of another.
 //!
-//! What comes from a store or from a verified token is taken as it is. Only a session's id also comes from a client, in a
-//! path: [`SessionId::parse`].
+//! What comes from a store or from a verified token is taken as it is. Only a session's id also comes from a client, in
+//! a path: [`SessionId::parse`].
 
 use std::fmt;
 
@@ -84,7 +84,7 @@ impl SessionId {
         random::identifier(random).map(Self)
     }
 
-    /// An id that a client sent; `None` for what no session is called.
+    /// An id that a client sent; `None` if it cannot be the id of a session.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (1..=Self::MAX_BYTES).contains(&text.len()).then(|| Self(text.to_owned()))

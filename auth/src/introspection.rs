@@ -1,10 +1,9 @@
 //! Introspection (RFC 7662) and revocation (RFC 7009) of single tokens, of either kind.
 //!
-//! The form of a token shows its kind: an access token has three parts, a refresh token five. So nothing has to be
-//! searched for by the hint that a client may give. A revocation ignores it, and a wrong one does no harm. For an
-//! introspection the hint says what is asked: whether this is a valid token *of that kind*. A resource server that asks
-//! about an access token must not be told that a refresh token is active. Without a hint, or with an unknown one, either
-//! kind is (RFC 7662 §2.1).
+//! The form of a token shows its kind: an access token has three parts, a refresh token five. So the hint that a client
+//! may send is not needed to find the token. A revocation ignores it, and a wrong hint does no harm. An introspection
+//! answers whether this is a valid token *of that kind*: a resource server that asks about an access token must not
+//! learn that a refresh token is active. Without a hint, or with an unknown one, either kind is (RFC 7662 §2.1).
 
 use latchkey_verifier::{AccessTokenClaims, Expected, ExpectedIssuer};
 
@@ -73,8 +72,8 @@ pub struct TokenStates {
 }
 
 impl TokenStates {
-    /// The token, if it is of the kind that is asked for, and active at this moment: signature, time, denylist and epoch;
-    /// for a refresh token its session, generation and user. `None` for every other, whatever the reason.
+    /// The token, if it is of the kind that is asked for, and active at this moment: signature, time, denylist and
+    /// epoch; for a refresh token its session, generation and user. `None` for any other token.
     ///
     /// # Errors
     /// It could not be found out.
@@ -119,15 +118,15 @@ impl TokenStates {
     }
 
     /// Revokes a token. A refresh token ends its session with every access token of it, also one that has a successor
-    /// already: whoever holds it holds the session. An access token is denied alone, whichever host name of this
-    /// deployment it was issued by. A token that was not issued here, or is invalid already, is no error (RFC 7009 §2.2).
+    /// already: its holder holds the session. An access token is revoked alone, whichever host name of this deployment
+    /// it was issued by. A token that was not issued here, or is invalid already, is no error (RFC 7009 §2.2).
     ///
     /// # Errors
     /// It is not known to be revoked.
     pub async fn revoke(&self, token: &str, now: EpochSeconds) -> Result<(), TokenStateError> {
         let span = tracing::Span::current();
-        // A line break that came along from a file is no part of a token, and must not turn the revocation into one of
-        // nothing.
+        // A trailing line break from a file is not part of a token, and must not make the revocation fail
+        // silently.
         let token = token.trim();
         if TokenKind::of(token) == TokenKind::Refresh {
             let Some(token) = self.tokens.verify_refresh_token(token, now).await? else { return Ok(()) };

@@ -8,8 +8,8 @@
 //! 3. **Services**, which decide: [`login`], [`registration`], [`authentication`], [`throttle`], [`accounts`],
 //!    [`sessions`], [`authorization`], [`introspection`] and [`keys`].
 //!
-//! Two rules hold everywhere. Time and randomness are arguments, never read deep inside. Each module has an error enum of
-//! its own, which knows nothing of HTTP; the crate `api` turns them into responses.
+//! Two rules hold everywhere. Time and randomness are arguments, never read deep inside. Each module has an error enum
+//! of its own, which knows nothing of HTTP; the crate `api` turns them into responses.
 
 pub mod accounts;
 pub mod authentication;

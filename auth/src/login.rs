@@ -1,4 +1,4 @@
-//! Login and the change of a password: a password in, the tokens of a new session out.
+//! Login and password change: both verify a password and return the tokens of a new session.
 
 use secrecy::SecretString;
 
@@ -22,7 +22,7 @@ use crate::user::{Change, User};
 pub struct RequestSource {
     /// `iss` of the tokens to issue.
     pub issuer: String,
-    /// By which attempts are counted; `None` where it is not known.
+    /// The network by which attempts are counted; `None` if it is unknown.
     pub network: Option<SourceNetwork>,
     /// For the user's list of sessions.
     pub origin: Origin,
@@ -101,7 +101,7 @@ impl Login {
     /// tokens are those of a new session.
     ///
     /// # Errors
-    /// The current password is wrong, the new one is rejected, or the change is not known to be done.
+    /// The current password is wrong, the new one is rejected, or the outcome is unknown.
     pub async fn change_password(
         &self,
         caller: &SignedIn,
@@ -122,11 +122,11 @@ impl Login {
     }
 
     /// The new password is valid, everything else the user had is revoked, and these tokens are of a new session: one
-    /// transaction, all or nothing. `user` is the user as the current password authenticated it; if somebody else changed
-    /// that user meanwhile, nothing is done and the user is [`AccountError::Unknown`].
+    /// transaction, all or nothing. `user` is the user as read for the current password. If the user was
+    /// changed since, nothing is done and the error is [`AccountError::Unknown`].
     ///
     /// # Errors
-    /// The password is rejected, or the change is not known to be done.
+    /// The password is rejected, or the outcome is unknown.
     pub async fn replace_password(
         &self,
         user: User,

@@ -1,4 +1,4 @@
-//! Identifiers nobody can guess.
+//! Identifiers that cannot be guessed.
 //!
 //! OWASP ASVS 5.0, 11.5.1 asks for at least 128 random bits and says that UUIDs do not qualify (a version 4
 //! UUID has 122).
@@ -7,13 +7,13 @@ use aws_lc_rs::rand::SecureRandom;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A source of randomness, passed in so that what is made of it is known to need it.
+/// A source of randomness. It is an argument, so that a signature shows who needs randomness.
 pub type Random = dyn SecureRandom + Send + Sync;
 
 /// Random bytes in an identifier.
 const IDENTIFIER_BYTES: usize = 16;
 
-/// The system's generator gave nothing. Nothing secret can be made, so nothing is.
+/// The system's generator failed, so no secret can be created.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's random number generator failed")]
 pub struct RandomError;

@@ -1,4 +1,4 @@
-//! Registration: people make their own accounts, where the deployment allows it.
+//! Registration: people create their own accounts, if the deployment allows it.
 
 use std::error::Error;
 
@@ -15,7 +15,7 @@ use crate::throttle::{SourceNetwork, Throttle, ThrottleError};
 use crate::user::User;
 use crate::username::Username;
 
-/// Why nobody was registered.
+/// Why registration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
     #[error(transparent)]
@@ -35,10 +35,11 @@ pub struct Registration {
 
 impl Registration {
     /// Adds a user under a free name, with a password that is strong enough. Registrations are limited for each source
-    /// address. Of two requests for one name at once, one gets it.
+    /// address. Of two concurrent requests for one name, one succeeds.
     ///
     /// # Errors
-    /// The name or the password is rejected, the name is taken, there were too many attempts, or it is not known.
+    /// The name or the password is rejected, the name is taken, there were too many attempts, or the outcome is
+    /// unknown.
     pub async fn register(
         &self,
         username: &str,
@@ -49,7 +50,7 @@ impl Registration {
         self.throttle.count("register", network, now).await?;
         let user = self.add(username, password, now).await?;
         tracing::Span::current().record("sub", user.user_id.as_str());
-        // The account exists whether this works or not, and the answer must say so.
+        // The account exists even if this fails, and the response must say so.
         if let Err(error) = self.throttle.welcome(&user.username, network, now).await {
             let error: &(dyn Error + 'static) = &error;
             tracing::error!(

@@ -1,12 +1,12 @@
 //! Revocations: which access tokens of a user are revoked although they have not expired.
 //!
-//! **The order.** What a request may read of one user is bounded, so the newest items are read first, and they must be
-//! enough. Whoever writes an item has read what is there, and places the new one: an epoch item after everything, every
-//! other item not before the latest epoch item. So what comes before an epoch item in this order is about tokens of
-//! earlier epochs, which the epoch item revokes by itself. That holds whatever the clocks of the writers say.
+//! **The order.** A request reads a bounded number of items of one user, the newest first, and they must be enough. A
+//! writer reads the items first, and places the new one: an epoch item after all others, any other item not before the
+//! latest epoch item. So the items before an epoch item in this order concern tokens of earlier epochs, which the epoch
+//! item revokes anyway. That holds independently of the writers' clocks.
 //!
 //! **The bound.** After [`MAX_SINGLE`] revocations since the latest epoch item, the next one raises the user's epoch
-//! ([`crate::accounts`]). A user for whom more are found than are read, and no epoch item among them, is denied.
+//! ([`crate::accounts`]). A user who has more items than are read, with no epoch item among those, is denied.
 
 use latchkey_verifier::AccessTokenClaims;
 
@@ -95,7 +95,8 @@ impl Revocations {
         }
     }
 
-    /// Whether what was read decides about every token. What was not read is about tokens that an epoch item revokes.
+    /// Whether the items that were read decide about every token. Unread items concern tokens that an epoch item
+    /// revokes.
     #[must_use]
     pub fn is_decisive(&self) -> bool {
         !self.has_more || self.latest_epoch_item().is_some()
@@ -112,7 +113,8 @@ impl Revocations {
         self.found.iter().find(|(_, what)| matches!(what, Revocation::Epoch(_))).map(|(expires_at, _)| *expires_at)
     }
 
-    /// Until when to keep an item that is needed until `expires_at` at least: as long as its place in the order needs.
+    /// Until when to keep an item that is needed at least until `expires_at`: its place in the order may require
+    /// longer.
     #[must_use]
     pub fn place(&self, what: &Revocation, expires_at: EpochSeconds) -> EpochSeconds {
         let not_before = match what {

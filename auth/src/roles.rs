@@ -1,7 +1,7 @@
 //! Roles: what a role may be called, and how many a user may have.
 //!
-//! A token carries the roles, and a token goes with every request. So all roles of one user have one limit, held here,
-//! where they are set. A user who had more before keeps them: what is stored is not read through this module.
+//! A token carries the roles, and is sent with every request. So all roles of one user have one limit, which is
+//! enforced here, when they are set. A user who had more before keeps them: stored roles are not checked again.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A session: it begins with a login, is kept alive by refresh tokens, and ends with a logout or after its time.
+//! A session: it begins with a login, is continued by refresh tokens, and ends with a logout or when it expires.
 
 use latchkey_verifier::{AccessTokenClaims, LEEWAY_SECONDS, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
 
@@ -38,7 +38,7 @@ pub struct Session {
     pub user_agent: Option<String>,
 }
 
-/// Where a login came from, for the user's list of sessions.
+/// The origin of a login, for the user's list of sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The client's address, as API Gateway saw it.
@@ -48,7 +48,7 @@ pub struct Origin {
 }
 
 impl Session {
-    /// The session that a user begins now.
+    /// A new session of a user.
     #[must_use]
     pub fn begin(sid: SessionId, user: &Profile, origin: &Origin, now: EpochSeconds) -> Self {
         let short = |agent: &String| agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect();
@@ -111,8 +111,8 @@ impl From<&AccessTokenClaims> for SignedIn {
 }
 
 /// When a revocation of all tokens that were issued up to `now` can be forgotten. The clock of the function that issued
-/// them may be ahead, and the configured lifetime may have been longer then. The clock of DynamoDB, which deletes, may be
-/// ahead of the clock of the function that verifies.
+/// them may be ahead, and the configured lifetime may have been longer then. The clock of DynamoDB, which deletes, may
+/// be ahead of the clock of the function that verifies.
 #[must_use]
 pub fn revocation_expires_at(now: EpochSeconds) -> EpochSeconds {
     now + (LEEWAY_SECONDS + MAX_ACCESS_TOKEN_LIFETIME_SECONDS + LEEWAY_SECONDS)

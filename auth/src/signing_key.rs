@@ -50,7 +50,7 @@ impl fmt::Display for KeyPurpose {
 pub enum KeyKind {
     /// For access tokens.
     AccessToken(SigningAlgorithm),
-    /// For refresh tokens: HMAC-SHA-256, whatever the access tokens have.
+    /// For refresh tokens: always HMAC-SHA-256.
     RefreshToken,
 }
 

@@ -5,17 +5,17 @@
 //!
 //! There is a hard limit too: NIST SP 800-63B-4 allows no more than 100 consecutive failures for an account. A limit
 //! that anybody can use up would let an attacker lock the owner out, so the attempts of an account are counted in
-//! buckets. Untrusteds share one. Each of the last four source addresses from which the owner logged in has one of its
-//! own, which is used when the strangers' is closed, and so has the owner who is signed in already and changes the
-//! password. All buckets together hold 50 attempts; those under way at the moment of a success may be counted again after
-//! it, so 100 is never passed.
+//! buckets. Untrusted attempts share one. Each of the last four source addresses from which the owner logged in has a
+//! bucket of its own, which is used when the untrusted bucket is full, and so has the signed-in owner who changes the
+//! password. All buckets together hold 50 attempts; attempts in progress at the moment of a success may be counted
+//! again after it, so 100 is never exceeded.
 //!
-//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. Whoever is
-//! admitted only because the address is known gets, after a failure, the very refusal that everybody else gets there:
-//! it must not tell that a user of this name has logged in from this address.
+//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. An attempt that
+//! is only allowed because of a known address gets, after a failure, the same response as everybody else at that
+//! address: it must not reveal that a user of this name has logged in from there.
 //!
-//! An attempt that is in the way of nothing but attempts under way waits for them a little: somebody whose scripts all
-//! log in at once has failed at nothing.
+//! An attempt that is only blocked by attempts in progress waits for them a little: scripts that log in concurrently
+//! have not failed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -35,26 +35,26 @@ pub const FREE_FAILURES_PER_ACCOUNT: u64 = 5;
 pub const MAX_WAIT_SECONDS: u64 = 15 * 60;
 /// Untrusted attempts without a success.
 const MAX_UNTRUSTED: u64 = 25;
-/// Attempts from a known address, or of somebody signed in, without a success.
+/// Attempts from a known address, or of a signed-in user, without a success.
 const MAX_KNOWN: u64 = 5;
 /// How many addresses of an account are known.
 const KNOWN_ADDRESSES: usize = 4;
 /// How long an address stays known after a login, in seconds: 30 days.
 const KNOWN_FOR_SECONDS: u64 = 30 * 24 * 60 * 60;
-/// When the counter of an address lapses, in seconds after its first attempt: an hour.
+/// When the counter of an address expires, in seconds after its first attempt: an hour.
 const ADDRESS_WINDOW_SECONDS: u64 = 60 * 60;
-/// When the counter of a name that no user has lapses, in seconds after its first attempt: 30 days.
+/// When the counter of a name without a user expires, in seconds after its first attempt: 30 days.
 const NOBODY_WINDOW_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Waits double this often before they are at their longest.
 const DOUBLINGS: u32 = 10;
 
-/// For how long an attempt waits for those under way.
+/// For how long an attempt waits for those in progress.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an attempt can be under way, in seconds: the time that `template.yaml` gives a function that hashes.
+/// How long an attempt can be in progress, in seconds: the timeout of the functions that hash, in `template.yaml`.
 const UNDER_WAY_SECONDS: u64 = 20;
 
-/// The name is a stored attribute's.
+/// The value is a stored attribute name, so it does not change.
 const UNTRUSTED: &str = "strangers";
 const SIGNED_IN: &str = "signed-in";
 
@@ -74,15 +74,15 @@ pub enum ThrottleError {
     Store(#[from] StoreError),
 }
 
-/// Where a request came from, as far as it matters here: an IPv4 address, or the /64 network of an IPv6 address, which
-/// one household has to itself.
+/// The network of a request: an IPv4 address, or the /64 network of an IPv6 address, which usually is one
+/// household's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceNetwork(String);
 
 impl SourceNetwork {
     /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in
-    /// brackets or without, with a zone or without. `None` for what is no address: it must not make everybody one
-    /// address.
+    /// brackets or without, with a zone or without. `None` if it is not an address: then not all requests may
+    /// share one counter.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
         let address = address.trim();
@@ -106,9 +106,9 @@ impl SourceNetwork {
 /// Who attempts to authenticate.
 #[derive(Clone, Copy, Debug)]
 pub enum Claimant<'a> {
-    /// Somebody who says that this is their name. `exists` says whether a user has it.
+    /// A client that claims this name. `exists` is whether a user has it.
     Untrusted {
-        /// The name; none where what was typed can be no name.
+        /// The name; `None` if the input cannot be a name.
         username: Option<&'a Username>,
         /// Whether there is such a user.
         exists: bool,
@@ -142,12 +142,12 @@ struct Account {
     on_failure: OnFailure,
 }
 
-/// What becomes of an account's attempt that fails.
+/// How a failed attempt of an account is counted.
 #[derive(Clone, Copy, Debug)]
 enum OnFailure {
     /// It is counted, in a counter that lapses or does not.
     Count { lapses_at: Option<EpochSeconds> },
-    /// It was counted before it was made, and is refused as it would have been at an address that is not known.
+    /// It was counted before it was made, and is rejected as at an unknown address.
     Refuse(TooMany),
 }
 
@@ -184,7 +184,7 @@ impl Throttle {
     ) -> Result<Admission<'_>, ThrottleError> {
         let admission = |address, account| Admission { throttle: self, address, account, network: network.cloned() };
         let (username, exists) = match claimant {
-            // Who is signed in has five attempts, and not those of everybody behind the same address.
+            // A signed-in user has five attempts of their own, not those of the source address.
             Claimant::SignedIn(username) => {
                 let account = self.admit_account(username, SIGNED_IN, MAX_KNOWN, None, now).await?;
                 return account.map(|account| admission(None, Some(account))).map_err(ThrottleError::from);
@@ -206,15 +206,15 @@ impl Throttle {
             }
             Err(refusal) => refusal,
         };
-        // Neither untrusted attempts nor others behind the owner's address must lock the owner out. Nothing more is counted at
-        // the address, so that a failure makes the same calls as an attempt that is refused.
+        // Neither untrusted attempts nor others behind the owner's address must lock the owner out. Nothing more is
+        // counted at the address, so that a failure makes the same calls as an attempt that is refused.
         match self.admit_known(username, network, refusal, now).await? {
             Some(account) => Ok(admission(None, Some(account))),
             None => Err(refusal.into()),
         }
     }
 
-    /// Counts something that is limited for a source address whatever comes of it: a registration, a failed refresh.
+    /// Counts what is limited by source address, regardless of its outcome: a registration, a failed refresh.
     /// Without a `network` there is nothing to count it for.
     ///
     /// # Errors
@@ -243,8 +243,8 @@ impl Throttle {
         }
     }
 
-    /// Begins the account of a new user: attempts from before the registration are forgotten, and the address that the user
-    /// comes from is known.
+    /// Begins the account of a new user: attempts from before the registration are forgotten, and the address that the
+    /// user comes from is known.
     ///
     /// # Errors
     /// The table did not answer.
@@ -276,7 +276,8 @@ impl Throttle {
         })
     }
 
-    /// Admits an attempt in a bucket of an account. One that only attempts under way are in the way of waits for them.
+    /// Admits an attempt in a bucket of an account. An attempt that is only blocked by attempts in progress waits for
+    /// them.
     async fn admit_account(
         &self,
         username: &Username,
@@ -307,8 +308,8 @@ impl Throttle {
     }
 
     /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its
-    /// attempts are used up. It is counted as a failure at once, so that one that fails makes no call that a refused
-    /// one does not.
+    /// attempts are used up. It is counted as a failure immediately, so that a failed attempt makes the same calls as a
+    /// rejected one.
     async fn admit_known(
         &self,
         username: &Username,
@@ -330,8 +331,8 @@ impl Admission<'_> {
     /// The attempt failed.
     ///
     /// # Errors
-    /// It could not be counted, or it was admitted only because the address is known: then this is what everybody else
-    /// is told.
+    /// It could not be counted, or it was admitted only because the address is known: then this is the error that
+    /// everybody else gets.
     pub async fn failed(self, now: EpochSeconds) -> Result<(), ThrottleError> {
         let attempts = &self.throttle.attempts;
         let address = async {
@@ -401,14 +402,14 @@ fn tally_of(counter: &Counter, bucket: &Bucket) -> Tally {
     counter.0.get(&bucket.name).copied().unwrap_or_default()
 }
 
-/// Whether attempts of a bucket are under way, as far as the counter says: reserved, not failed, and not so long ago that
-/// whoever made them is gone.
+/// Whether attempts of a bucket are in progress, according to the counter: reserved, not failed, and not so long ago
+/// that the function must have timed out.
 fn has_attempts_under_way(tally: Tally, now: EpochSeconds) -> bool {
     tally.reserved > tally.failures && now <= tally.attempted_at + UNDER_WAY_SECONDS
 }
 
-/// How long to wait for a bucket that is closed. One whose attempts all failed says the longest wait there is: it opens
-/// by a success elsewhere, not by time. One whose attempts are under way may be open in a moment.
+/// How long to wait for a full bucket. If all its attempts failed, the longest wait: only a success in another bucket
+/// clears it, not time. If attempts are in progress, it may have room in a moment.
 fn wait(tally: Tally, limits: &Limits, now: EpochSeconds) -> u64 {
     if tally.reserved >= limits.max_reserved {
         return if has_attempts_under_way(tally, now) { 1 } else { MAX_WAIT_SECONDS };

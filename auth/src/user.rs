@@ -1,8 +1,8 @@
-//! Users: who somebody is, what the user may do, and which of the user's tokens are valid.
+//! Users: their names, roles and status, and which of their tokens are valid.
 //!
-//! **The epoch** is an integer of each user, 0 at first, that every token and session copies. Whatever revokes everything
-//! a user has raises it: a token or a session of an earlier epoch is revoked. It is no time, because a cut-off by time is
-//! wrong for tokens of the same second.
+//! **The epoch** is an integer of each user, 0 at first, that every token and session copies. Revoking everything a
+//! user has raises it: a token or a session of an earlier epoch is revoked. It is not a time, because a cut-off by time
+//! is wrong for tokens of the same second.
 
 use secrecy::SecretString;
 

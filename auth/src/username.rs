@@ -18,7 +18,7 @@ pub const MAX_CODE_POINTS: usize = 64;
 #[serde(transparent)]
 pub struct Username(String);
 
-/// The text is no user name.
+/// The text is not a user name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UsernameError {
     /// Empty, or longer than [`MAX_CODE_POINTS`].
@@ -30,7 +30,7 @@ pub enum UsernameError {
 }
 
 impl Username {
-    /// Brings a name as typed into its canonical spelling.
+    /// The canonical spelling of a name as typed.
     ///
     /// # Errors
     /// The text can be no user name.
@@ -52,7 +52,7 @@ impl Username {
         Ok(Self(canonical))
     }
 
-    /// A name that was stored or verified, and so is canonical already. It may break a rule that is newer than it.
+    /// A name that was stored or verified, and is therefore canonical. It may violate a newer rule.
     pub fn from_stored(canonical: impl Into<String>) -> Self {
         Self(canonical.into())
     }

@@ -1,4 +1,4 @@
-//! Each call of an operation failing in turn, on a real DynamoDB behind a proxy that loses calls or their answers.
+//! Each call of an operation fails once, on a real DynamoDB behind a proxy that drops requests or responses.
 //!
 //! After a success, what should be revoked is revoked. After a failure, a retry finishes the job.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]

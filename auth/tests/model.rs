@@ -1,7 +1,7 @@
 //! A session's whole life against a small model, in random orders, on a real DynamoDB.
 //!
-//! After every step each token that was ever issued is verified. None may be valid that the model calls invalid, and none
-//! may be rejected that the model calls valid.
+//! After every step each token that was ever issued is verified. None may be valid that the model calls invalid, and
+//! none may be rejected that the model calls valid.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;

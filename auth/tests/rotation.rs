@@ -94,7 +94,7 @@ async fn with_grace_0_exactly_one_of_50_wins() {
             }
         }
         assert_eq!(winners, 1);
-        assert_eq!(generation(&fixture, &held.sid).await, None, "a token that counts once was used twice");
+        assert_eq!(generation(&fixture, &held.sid).await, None, "a single-use token was used twice");
     }
 }
 
@@ -134,7 +134,7 @@ async fn a_session_that_is_not_used_expires_to_the_second_and_is_no_alarm() {
     let last = NOW + IDLE_LIFETIME_SECONDS - 1;
     let second = fixture.refresh(&first.refresh, last).await.unwrap();
     let over = last + IDLE_LIFETIME_SECONDS;
-    // DynamoDB has not deleted the item, and it is gone all the same.
+    // DynamoDB has not deleted the item, but it has expired.
     assert!(matches!(fixture.refresh(&second.refresh, over).await, Err(RefreshError::SessionExpired)));
     assert_eq!(generation(&fixture, &first.sid).await, Some(1));
     assert!(fixture.refresh(&second.refresh, over - 1).await.is_ok());

@@ -1,6 +1,6 @@
-//! Where the functions find DynamoDB: DynamoDB Local for warm calls, and for cold starts a stand-in that speaks TLS, which
-//! DynamoDB Local does not. The stand-in gives the answers of DynamoDB Local, from memory once it has asked for them, so that
-//! what is measured is the function's handshake and not Java.
+//! Where the functions find DynamoDB: DynamoDB Local for warm calls, and for cold starts a stand-in that speaks TLS,
+//! which DynamoDB Local does not. The stand-in gives the answers of DynamoDB Local, from memory once it has asked for
+//! them, so that what is measured is the function's handshake and not Java.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -51,8 +51,8 @@ pub(crate) struct Warm {
     pub(crate) peak_rss_bytes: u64,
 }
 
-/// The order of a iteration, another each time, so that nobody always follows the same one: a process that was stopped for most of its
-/// time leaves the machine in another state than one that was busy.
+/// The order of a iteration, another each time, so that nobody always follows the same one: a process that was stopped
+/// for most of its time leaves the machine in another state than one that was busy.
 fn order(iteration: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     fastrand::Rng::with_seed(iteration as u64).shuffle(&mut order);

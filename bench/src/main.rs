@@ -1,8 +1,8 @@
-//! What Latchkey's functions take, in time, CPU and memory, beside their peers. `cargo xtask bench` builds everything this
-//! needs and starts it.
+//! What Latchkey's functions take, in time, CPU and memory, beside their peers. `cargo xtask bench` builds everything
+//! this needs and starts it.
 //!
-//! Functions that are compared are measured in one run, in turn, so that a busy machine is busy for all. Signatures, keys and
-//! tokens are criterion's: each group by itself, one member right after the other.
+//! Functions that are compared are measured interleaved in one run, so that a busy machine slows all of them down.
+//! Signatures, keys and tokens are criterion's: each group by itself, one member right after the other.
 
 mod candidates;
 mod endpoints;
@@ -66,7 +66,8 @@ pub(crate) struct Effort {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls {
     pub(crate) iterations: usize,
-    /// In each iteration, before those that are measured: caches fill, connections open, and Node.js compiles what it runs often.
+    /// In each iteration, before those that are measured: caches fill, connections open, and Node.js compiles what it
+    /// runs often.
     pub(crate) uncounted: usize,
     /// In each iteration.
     pub(crate) counted: usize,
@@ -119,15 +120,15 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     report.sizes = candidates::sizes(&arguments.packages, &arguments.deployed)?;
 
     if has(Part::Cold) {
-        progress("cold starts, in turn");
+        progress("cold starts, interleaved");
         report.cold = iterations::cold(&candidates, effort).await?;
     }
     if has(Part::Warm) {
-        progress("warm calls, in turn");
+        progress("warm calls, interleaved");
         report.warm = iterations::warm(&candidates, effort).await?;
     }
     if has(Part::Hashing) {
-        progress("hashing, in turn");
+        progress("hashing, interleaved");
         report.hashing = iterations::hashing(&candidates, effort).await?;
     }
     if has(Part::Primitives) {

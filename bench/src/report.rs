@@ -205,7 +205,8 @@ impl Report {
         Ok(())
     }
 
-    /// Bars of the cold starts, at a whole CPU and at 128 MB. A logarithm: the longest is hundreds of times the shortest.
+    /// Bars of the cold starts, at a whole CPU and at 128 MB. A logarithm: the longest is hundreds of times the
+    /// shortest.
     fn picture(&self) -> Result<String, std::fmt::Error> {
         const LEFT: f64 = 190.0;
         const WIDTH: f64 = 520.0;

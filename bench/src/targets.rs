@@ -1,5 +1,5 @@
-//! What the figures are to reach. A figure that misses its target fails the run, unless docs/PERFORMANCE.md says what limits it, and
-//! then up to what.
+//! What the figures are to reach. A figure that misses its target fails the run, unless docs/PERFORMANCE.md says what
+//! limits it, and then up to what.
 
 use crate::parts::Part;
 use serde::Serialize;

@@ -55,7 +55,7 @@ enum KeysCommand {
         /// What the new access-token key is for: ES256, RS256, EdDSA or HS256
         #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
         algorithm: SigningAlgorithm,
-        /// Take over at once. Verifiers elsewhere that cached the key set may refuse new tokens until they read it
+        /// Take over immediately. Other verifiers that cached the key set may reject new tokens until they read it
         /// again
         #[arg(long)]
         now: bool,
@@ -70,8 +70,8 @@ enum KeysCommand {
     /// Revoke a key that somebody else may have: every token that it made is rejected within a minute
     ///
     /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until
-    /// then a login could issue tokens of the revoked key, which are rejected at once. Ctrl-C while it waits leaves the key
-    /// in place.
+    /// then a login could issue tokens of the revoked key, which are immediately rejected. Ctrl-C while it waits leaves
+    /// the key in place.
     #[command(alias = "retire")]
     Revoke {
         /// The key's id

@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand};
 ///
 /// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME, LOGIN_ATTEMPTS_TABLE_NAME and
 /// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH says how many characters a new
-/// password needs; without it, 15. Region and credentials are found as the AWS CLI finds them; AWS_ENDPOINT_URL_DYNAMODB
-/// points to another DynamoDB.
+/// password needs; without it, 15. Region and credentials are found as the AWS CLI finds them;
+/// AWS_ENDPOINT_URL_DYNAMODB points to another DynamoDB.
 ///
 /// Exit codes: 0 done, 1 not done, 2 wrong usage.
 #[derive(Parser)]

@@ -241,7 +241,8 @@ impl State {
     }
 }
 
-/// Every check by its name: those of the verifier, in order, which stops at the first that fails, and then the denylist.
+/// Every check by its name: those of the verifier, in order, which stops at the first that fails, and then the
+/// denylist.
 fn checks(result: Result<(), Rejection>, has_keys: bool) -> Vec<(String, State)> {
     let of_verifier = |check| match result {
         Ok(()) | Err(Rejection::Revoked(_)) => State::Passed,
@@ -300,7 +301,7 @@ async fn check_denylist(claims: &AccessTokenClaims, now: EpochSeconds) -> Result
     Ok(denylist.revocations(&UserId::new(&claims.sub), now).await?.check(claims))
 }
 
-/// A part of a token as JSON; `null` where it is none.
+/// A part of a token as JSON; `null` if it is not JSON.
 fn part(encoded: &str) -> Value {
     let json = URL_SAFE_NO_PAD.decode(encoded).unwrap_or_default();
     serde_json::from_slice(&json).unwrap_or_default()

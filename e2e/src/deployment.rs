@@ -71,8 +71,8 @@ impl Aws {
         assert!(output.status.success(), "sam {}:\n{text}", arguments.join(" "));
     }
 
-    /// `sam deploy` of what was built in a directory, for a configuration of `samconfig.toml`, with these parameters in place of
-    /// the configuration's.
+    /// `sam deploy` of what was built in a directory, for a configuration of `samconfig.toml`, with these parameters in
+    /// place of the configuration's.
     ///
     /// # Panics
     /// It fails.

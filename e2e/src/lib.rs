@@ -1,7 +1,7 @@
 //! A client that knows nothing of Latchkey but its HTTP contract.
 //!
-//! Tests run against the base URL in `LATCHKEY_BASE_URL`, which `cargo xtask test` sets to a stack of its own; any other
-//! deployment will do that has the users of [`ALICE`] and [`ADMIN`].
+//! Tests run against the base URL in `LATCHKEY_BASE_URL`, which `cargo xtask test` sets to a stack of its own; any
+//! other deployment will do that has the users of [`ALICE`] and [`ADMIN`].
 
 pub mod deployment;
 pub mod local;
@@ -186,7 +186,7 @@ impl Client {
     }
 }
 
-/// What a client holds of a session.
+/// The tokens that a client gets for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// The access token.

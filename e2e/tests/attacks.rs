@@ -151,7 +151,8 @@ fn signatures_that_are_none() {
     ] {
         token.refused(attack, &token.with_signature(&signature));
     }
-    // Of the last character only two bits count: the next 15 decode to the signature itself, where nobody looks closely.
+    // Of the last character only two bits count: the next 15 decode to the signature itself, where nobody looks
+    // closely.
     let (rest, last) = good.split_at(good.len() - 1);
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for other in alphabet.split_once(last).unwrap().1.chars().take(15) {

@@ -1,5 +1,5 @@
-//! The authorizer, asked as API Gateway's other kinds of API ask it: HTTP API 1.0, REST and WebSocket. Payload format 2.0 is
-//! what every other test uses.
+//! The authorizer, asked as API Gateway's other kinds of API ask it: HTTP API 1.0, REST and WebSocket. Payload format
+//! 2.0 is what every other test uses.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The drill: keys rotate three times and functions restart while requests flow through gateway, authorizer and functions
-//! without a pause.
+//! The drill: keys rotate three times and functions restart while requests flow through gateway, authorizer and
+//! functions without a pause.
 //!
 //! It takes as long as functions take to read the keys again, three times a minute and more, so it runs when asked for:
 //! `cargo xtask test -- --test key_drill -- --ignored --nocapture`.
@@ -33,8 +33,8 @@ struct Drill {
 }
 
 impl Drill {
-    /// Asks until there is an answer. A function that ends loses the request it has, as in AWS where one crashes: that is
-    /// 500 or 503 and says nothing about a token. Every other answer counts.
+    /// Asks until there is an answer. A function that ends loses the request it has, as in AWS where one crashes: that
+    /// is 500 or 503 and says nothing about a token. Every other answer counts.
     fn answer(&self, ask: impl Fn() -> Answer) -> Answer {
         loop {
             let answer = ask();

@@ -67,7 +67,8 @@ fn a_body_that_is_not_json_is_refused() {
 #[test]
 fn a_body_that_is_not_utf_8_is_refused() {
     let client = Client::from_env();
-    // What a gateway makes of such bytes in what says that it is JSON, each decides for itself. As bytes they reach the function.
+    // What a gateway makes of such bytes in what says that it is JSON, each decides for itself. As bytes they reach the
+    // function.
     let body = &b"{\"username\":\"al\xffce\",\"password\":\"password\"}"[..];
     let answer = client.send("POST", "/login", &[("content-type", "application/octet-stream")], body);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! docs/openapi.yaml is the truth: it has the routes of template.yaml and the errors of shared/src/http/error.rs, and schemathesis,
-//! which knows nothing of Latchkey but that file, finds no answer that it does not describe.
+//! docs/openapi.yaml is the truth: it has the routes of template.yaml and the errors of shared/src/http/error.rs, and
+//! schemathesis, which knows nothing of Latchkey but that file, finds no answer that it does not describe.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet};

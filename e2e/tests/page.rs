@@ -1,5 +1,5 @@
-//! The page, in a browser: what people do on it, for people who see and people who do not, and which other pages may call
-//! the API. The tests themselves are in `e2e/browser/page.mjs`.
+//! The page, in a browser: what people do on it, for people who see and people who do not, and which other pages may
+//! call the API. The tests themselves are in `e2e/browser/page.mjs`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs::{self, File};

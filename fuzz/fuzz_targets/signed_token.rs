@@ -1,5 +1,5 @@
-//! What comes behind the signature, which no fuzzer finds: header and claims of any shape, correctly signed. A token that
-//! is valid has exactly the members that are meant, whatever another reader of JSON makes of it.
+//! What comes behind the signature, which no fuzzer finds: header and claims of any shape, correctly signed. A token
+//! that is valid has exactly the members that are meant, whatever another reader of JSON makes of it.
 #![no_main]
 
 use std::sync::LazyLock;

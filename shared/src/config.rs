@@ -28,7 +28,7 @@ const SETTINGS: [&str; 15] = [
     "LATCHKEY_SIGNING_ALGORITHM",
 ];
 
-/// The names that look like settings and are none: a misspelt name would otherwise go unnoticed.
+/// The names that look like settings but are not: a misspelt name would otherwise go unnoticed.
 #[must_use]
 pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let is_unknown = |name: &String| name.starts_with("LATCHKEY_") && !SETTINGS.contains(&name.as_str());

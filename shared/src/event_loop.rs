@@ -1,10 +1,11 @@
 //! The loop in which a function takes an event and answers it, until Lambda ends the environment.
 //!
-//! The loop is `lambda_runtime`'s. It sets the variable `_X_AMZN_TRACE_ID` for every event, and the C library keeps every value
-//! that a variable ever had, because somebody may still hold a pointer to it (`setenv(3)`): some 120 bytes an event, and a tree
-//! of them to search. A function that is busy for hours would come to its memory's end in the middle of a request. So a process
-//! that has answered many events becomes a new process of the same program, between two events. Lambda sees the same
-//! process id ask for the next event; that one waits for a start, which takes some milliseconds of CPU.
+//! The loop is `lambda_runtime`'s. It sets the variable `_X_AMZN_TRACE_ID` for every event, and the C library keeps
+//! every value that a variable ever had, because somebody may still hold a pointer to it (`setenv(3)`): some 120 bytes
+//! an event, and a tree of them to search. A function that is busy for hours would come to its memory's end in the
+//! middle of a request. So a process that has answered many events becomes a new process of the same program, between
+//! two events. Lambda sees the same process id ask for the next event; that one waits for a start, which takes some
+//! milliseconds of CPU.
 
 use std::convert::Infallible;
 use std::env;
@@ -47,8 +48,8 @@ where
     Runtime::new(service_fn(handler)).layer(count).run().await
 }
 
-/// Becomes a new process of the same program, with the same arguments and variables. What is open is closed with it: every
-/// socket is opened so.
+/// Becomes a new process of the same program, with the same arguments and variables. What is open is closed with it:
+/// every socket is opened so.
 fn renew() -> Result<Infallible, io::Error> {
     Err(Command::new(env::current_exe()?).args(env::args_os().skip(1)).exec())
 }

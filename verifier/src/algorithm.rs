@@ -15,7 +15,7 @@ pub enum SigningAlgorithm {
     Rs256,
     /// Ed25519 (RFC 8037 §3.1).
     EdDsa,
-    /// HMAC with SHA-256 (RFC 7518 §3.2). There is no public key: whoever verifies can also sign.
+    /// HMAC with SHA-256 (RFC 7518 §3.2). There is no public key: a verifier can also sign.
     Hs256,
 }
 

@@ -74,8 +74,8 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    /// A public key from a JWK in JSON. It needs `kid` and `alg`, and the `kid` must be the key's thumbprint, so that it
-    /// names this key and no other.
+    /// A public key from a JWK in JSON. It needs `kid` and `alg`, and the `kid` must be the key's thumbprint, so that
+    /// it names this key and no other.
     ///
     /// # Errors
     /// The key cannot be used.
@@ -176,9 +176,9 @@ fn is_for(key: &AlgorithmParameters, algorithm: SigningAlgorithm) -> bool {
 pub struct KeySet(Vec<VerificationKey>);
 
 impl KeySet {
-    /// The keys of a JWK set in JSON (RFC 7517 §5), as `GET /.well-known/jwks.json` answers it. Keys that cannot be used
-    /// are left out, as the RFC asks: they must not take the others with them. [`VerificationKey::from_jwk`] says what
-    /// is wrong with one.
+    /// The keys of a JWK set in JSON (RFC 7517 §5), as `GET /.well-known/jwks.json` answers it. Keys that cannot be
+    /// used are left out, as the RFC asks: they must not make the other keys unusable. [`VerificationKey::from_jwk`]
+    /// says what is wrong with one.
     ///
     /// # Errors
     /// The text is no JWK set.

@@ -1,9 +1,8 @@
 //! Verifies the access tokens that Latchkey issues, in any Rust service.
 //!
-//! Latchkey is a login service: its access tokens are signed JWTs (RFC 7519) of the profile RFC 9068. This crate decides
-//! whether such a token is valid: the `Authorization` header ([`bearer`]), the form, the header, the key, the signature
-//! and the claims ([`verify`]). It reads nothing and calls nobody. The caller fetches the key set and says what time it
-//! is.
+//! Latchkey is a login service: its access tokens are signed JWTs (RFC 7519) of the profile RFC 9068. This crate
+//! decides whether such a token is valid: the `Authorization` header ([`bearer`]), the form, the header, the key, the
+//! signature and the claims ([`verify`]). It does no I/O. The caller fetches the key set and passes the time.
 //!
 //! ```
 //! use latchkey_verifier::{EpochSeconds, Expected, ExpectedIssuer, KeySet, Refusal, verify};

@@ -1,6 +1,6 @@
 //! Why a token is rejected.
 //!
-//! Logs and metrics name these. A client never learns which one it was: it would be a hint for whoever forges tokens.
+//! Logs and metrics name these. A client never learns which one it was: it would help an attacker who forges tokens.
 
 use std::fmt;
 

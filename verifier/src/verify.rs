@@ -1,8 +1,8 @@
 //! The rules for a token (RFC 8725, RFC 9068 §4).
 //!
 //! They are stricter than those of any JWT library, on purpose. `jsonwebtoken` verifies the signature and nothing else,
-//! because as released it accepts an unknown `crit`, any `typ`, an `exp` that is a float or equal to now, an `iss` array
-//! and an empty HMAC secret.
+//! because as released it accepts an unknown `crit`, any `typ`, an `exp` that is a float or equal to now, an `iss`
+//! array and an empty HMAC secret.
 //!
 //! The order is that of cost: what needs no cryptography comes first.
 
@@ -31,8 +31,8 @@ pub const MAX_ACCESS_TOKEN_LIFETIME_SECONDS: u64 = 3600;
 /// Length of a `kid`: an RFC 7638 thumbprint with SHA-256, in base64url.
 const KID_CHARACTERS: usize = 43;
 
-/// The header, closed (RFC 7515 §4.1). Parameters that are never accepted are listed, so that they get a refusal of their
-/// own.
+/// The header, closed (RFC 7515 §4.1). Parameters that are never accepted are listed, so that they get a refusal of
+/// their own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -67,7 +67,7 @@ impl Header {
     }
 }
 
-/// `Some` for a member that is present, whatever its value, `null` included.
+/// `Some` for a member that is present, even if its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IgnoredAny>, D::Error> {
     IgnoredAny::deserialize(deserializer).map(Some)
 }
@@ -182,8 +182,8 @@ fn check_claims(claims: &AccessTokenClaims, expected: Expected<'_>, now: EpochSe
     }
 }
 
-/// Reads base64url (no padding, no stray bits) of one JSON object in UTF-8, with nothing before or after it. Serde would
-/// accept a JSON array for a struct, member by position; the first byte rules it out.
+/// Reads base64url (no padding, no stray bits) of one JSON object in UTF-8, with nothing before or after it. Serde
+/// would accept a JSON array for a struct, member by position; the first byte rules it out.
 fn closed_object<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
     let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
     if json.first() != Some(&b'{') || json.last() != Some(&b'}') {

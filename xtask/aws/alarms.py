@@ -76,7 +76,7 @@ def known(name, metric):
     key = (metric.get("Namespace"), metric.get("MetricName"))
     dimensions = {it["Name"]: it["Value"] for it in metric.get("Dimensions", [])}
     if key not in METRICS or METRICS[key].keys() != dimensions.keys():
-        yield f"{name} is on {'/'.join(map(str, key))} by {', '.join(sorted(dimensions))}, which nobody writes"
+        yield f"{name} is on {'/'.join(map(str, key))} by {', '.join(sorted(dimensions))}, which is never written"
         return
     for dimension, values in METRICS[key].items():
         if values and dimensions[dimension] not in values:

@@ -65,7 +65,7 @@ PATH = re.compile(r"/|(/([\w.~!$&'()*+,;=:@-]+|\{\w+\}))*(/([\w.~!$&'()*+,;=:@-]
 
 
 class Unreadable(ValueError):
-    """API Gateway would not take it, or nobody knows what it would make of it."""
+    """API Gateway would reject it, or its behaviour is not documented."""
 
 
 @dataclass

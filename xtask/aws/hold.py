@@ -261,7 +261,7 @@ def function_of(uri):
 
 
 def permissions(deployment, api, read_body):
-    """Who may call which function: whoever a route, an authorizer or a schedule needs, and nobody else."""
+    """Who may call which function: only what a route, an authorizer or a schedule needs."""
     execute_api = "arn:aws:execute-api:eu-west-1:123456789012"
     needed = {}
     for route in read_body.routes:

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds what is deployed and its peers, and has them measured in one run.
 //!
-//! Peers are built as their communities recommend: Rust with `cargo lambda build --release`, Node.js bundled and minified by
-//! esbuild, with its client outside of the handler and its connection kept.
+//! Peers are built as their communities recommend: Rust with `cargo lambda build --release`, Node.js bundled and
+//! minified by esbuild, with its client outside of the handler and its connection kept.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what must hold besides the tests. Every check runs, whatever the others say.
+//! `cargo xtask check`: what must hold besides the tests. Every check runs, even if others fail.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -165,7 +165,7 @@ fn translated(options: &Options) -> Result<(), Finding> {
 
 /// What it is not to ask for, and why, is in the template: `Metadata` of each resource.
 fn security_scan() -> Result<(), Finding> {
-    // It asks nobody for anything, and scans this one file.
+    // It needs no network, and scans this one file.
     let arguments =
         ["--file", "template.yaml", "--framework", "cloudformation", "--compact", "--quiet", "--skip-download"];
     run_at_root(&install::checkov()?, &arguments, &[])
@@ -175,7 +175,7 @@ fn openapi_lint() -> Result<(), Finding> {
     let redocly = install::redocly()?;
     let mut lint = at_root(Path::new("node"));
     lint.arg(redocly).args(["lint", "--config=e2e/openapi/redocly.yaml", "docs/openapi.yaml"]);
-    // Nothing is to be reported to anybody, and nobody is to be asked for a newer version.
+    // No telemetry, and no check for a newer version.
     lint.envs([("REDOCLY_TELEMETRY", "off"), ("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")]);
     Ok(process::run("redocly lint docs/openapi.yaml", lint)?)
 }
@@ -197,7 +197,7 @@ fn no_needless_sdk() -> Result<(), Finding> {
     Ok(())
 }
 
-/// The sample project of the gateway is none of this workspace.
+/// The sample project of the gateway is not part of this workspace.
 fn gateway_example() -> Result<(), Finding> {
     let manifest = "tools/gateway/examples/shop/Cargo.toml";
     cargo(
@@ -206,7 +206,7 @@ fn gateway_example() -> Result<(), Finding> {
     )
 }
 
-/// The peers of the bench are none of this workspace, each for itself.
+/// The peers of the bench are not part of this workspace; each is a package of its own.
 fn bench_peers() -> Result<(), Finding> {
     for peer in ["empty", "tutorial"] {
         let manifest = format!("bench/peers/{peer}/Cargo.toml");
@@ -234,7 +234,7 @@ fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Finding> 
 }
 
 fn sam(arguments: &[&str]) -> Result<(), Finding> {
-    // The plain validator wants a region, though it asks nobody; and nothing is to be reported to anybody.
+    // The plain validator requires a region although it makes no calls; no telemetry.
     let variables = [("AWS_DEFAULT_REGION", "eu-west-1"), ("SAM_CLI_TELEMETRY", "0")];
     run_at_root(&install::sam()?, arguments, &variables)
 }

@@ -20,8 +20,8 @@ use local_stack::{functions, process, progress};
 
 /// Run, test and check Latchkey on this machine.
 ///
-/// What is missing is installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB Local,
-/// and Java where there is none. That needs Python 3 and npm; after the first time it needs no network.
+/// What is missing is installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB
+/// Local, and Java where there is none. That needs Python 3 and npm; after the first time it needs no network.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `test` has that of `cargo test`.
 #[derive(Parser)]

@@ -1,8 +1,8 @@
 //! `cargo xtask rehearse`: a deployment without AWS.
 //!
-//! `sam build` makes what is deployed. `e2e/tests/rehearsal` deploys it by `sam deploy` in an emulator of AWS, and runs it there as
-//! it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with bootstraps of
-//! this machine's processor, which `cargo xtask test` uses too, and with those of the release before.
+//! `sam build` makes what is deployed. `e2e/tests/rehearsal` deploys it by `sam deploy` in an emulator of AWS, and runs
+//! it there as it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with
+//! bootstraps of this machine's processor, which `cargo xtask test` uses too, and with those of the release before.
 
 use std::fs;
 use std::io;
@@ -99,7 +99,7 @@ fn can_run_what_is_deployed() -> bool {
         || (is_on_path("qemu-aarch64") && ["libc.so.6", "libgcc_s.so.1"].iter().all(is_library))
 }
 
-/// Runs the tests, two at once: what one waits for, the other uses.
+/// Runs two tests at a time: one uses the CPU while the other waits.
 fn rehearse(builds: &Path, more: &[&str]) -> Result<(), RehearseError> {
     let step = progress::step("rehearsing: e2e/tests/rehearsal");
     let mut tests = process::command("cargo");

@@ -1,8 +1,8 @@
 //! New code and new settings while `up` runs.
 //!
 //! The functions' sources are built again, and the functions whose binary became another are started again. The gateway
-//! reads a changed template by itself; here the functions are given what it says of their environment. What cannot be built
-//! or read changes nothing: what ran before goes on.
+//! reads a changed template by itself; here the functions are given what it says of their environment. What cannot be
+//! built or read changes nothing: the previous version keeps running.
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -42,7 +42,9 @@ impl Reload {
             match build_and_restart(stack) {
                 Ok(line) => progress::print(&format!("{file} changed: {line}")),
                 Err(ReloadError::Process(ProcessError::Failed { .. })) => {
-                    progress::warn(&format!("{file} changed: it does not build, so what ran before goes on"));
+                    progress::warn(&format!(
+                        "{file} changed: it does not build, so the previous version keeps running"
+                    ));
                 }
                 Err(ReloadError::Process(ProcessError::Interrupted)) => return Err(ProcessError::Interrupted),
                 Err(error) => progress::failure(&error),

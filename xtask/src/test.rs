@@ -26,8 +26,8 @@ pub(crate) enum TestError {
     Stack(#[from] StackError),
 }
 
-/// Builds, starts a stack of its own on free ports, runs `cargo test` with `arguments`, and ends the stack. The exit code is
-/// that of `cargo test`.
+/// Builds, starts a stack of its own on free ports, runs `cargo test` with `arguments`, and ends the stack. The exit
+/// code is that of `cargo test`.
 ///
 /// # Errors
 /// The tests cannot be run.

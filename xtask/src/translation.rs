@@ -72,7 +72,7 @@ pub(crate) fn lint() -> Result<(), TranslationError> {
     print.arg("--print").arg(&directory).arg(workspace::template()).arg(workspace::root().join("samconfig.toml"));
     process::run("hold.py --print", print)?;
     let mut lint = command(install::cfn_lint()?);
-    // SAM has put values in place of parameters that only CORS is made of: to the linter nobody uses them.
+    // SAM has replaced the parameters of CORS by values, so the linter takes them for unused.
     lint.args(["--regions", "eu-west-1", "--ignore-checks", "W2001", "--"]);
     for entry in fs::read_dir(&directory).map_err(failed)? {
         lint.arg(entry.map_err(failed)?.path());

@@ -1,7 +1,7 @@
 //! Files of the checkout, looked at again and again for changes.
 //!
-//! The times of some hundred files are read in a millisecond. So there is no need for what operating systems offer to be
-//! told of changes, which is another thing on each of them.
+//! The times of some hundred files are read in a millisecond. So there is no need for what operating systems offer to
+//! be told of changes, which is another thing on each of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,8 +29,8 @@ impl Watched {
         Self { roots, seen: told.clone(), told }
     }
 
-    /// The files that were written, made or removed since the last change that was told; none while they are still being
-    /// written: a change is told by the second look that sees it.
+    /// The files that were written, made or removed since the last change that was told; none while they are still
+    /// being written: a change is told by the second look that sees it.
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         let now = times(&self.roots);
         if now != self.seen {

@@ -1,8 +1,8 @@
 //! The keys that sign, unwrapped once and cached while they are active.
 //!
 //! Unwrapping is the expensive part (in AWS a call to KMS), so it happens once for each key and function start, and for
-//! an older refresh-token key only when one of its tokens is presented. The table is read again once a minute, so that a
-//! revoked key stops signing, and for an unknown `kid` of a refresh token at most once in ten seconds.
+//! an older refresh-token key only when one of its tokens is presented. The table is read again once a minute, so that
+//! a revoked key stops signing, and for an unknown `kid` of a refresh token at most once in ten seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ use crate::signing_key::{KeyPurpose, KeyRecord, WrappedKey};
 use crate::store::StoreError;
 use crate::store::signing_keys::SigningKeysTable;
 
-/// There is nothing to sign with.
+/// There is no key to sign with.
 #[derive(Debug, thiserror::Error)]
 pub enum ActiveKeyError {
     /// The table did not answer.
@@ -64,10 +64,10 @@ pub struct ActiveKeyCache {
 
 #[derive(Default)]
 struct State {
-    /// What the table had.
+    /// The content of the table.
     access_keys: Vec<WrappedKey>,
     refresh_keys: Vec<WrappedKey>,
-    /// When that was read, and when reading was last tried.
+    /// When it was read, and when reading was last tried.
     read_at: Option<EpochSeconds>,
     tried_at: Option<EpochSeconds>,
     unknown_kid: UnknownKid,
@@ -111,8 +111,8 @@ impl ActiveKeyCache {
         }
     }
 
-    /// The key with this id that authenticates refresh tokens at `now`: the active one or an older one. It needs no active
-    /// key: a token can be revoked whatever became of those.
+    /// The key with this id that authenticates refresh tokens at `now`: the active one or an older one. It needs no
+    /// active key: a token can be revoked even if they are gone.
     ///
     /// # Errors
     /// The keys cannot be read, or this one cannot be unwrapped.
@@ -151,8 +151,8 @@ impl ActiveKeyCache {
         self.unwrap_refresh_token_key(&wrapped).await.map(Some)
     }
 
-    /// Reads the table once a minute. While it does not answer, cached keys are used for a while, and the table is asked
-    /// again only every few seconds, so that not every request waits for it.
+    /// Reads the table once a minute. While it does not answer, cached keys are used for a while, and the table is
+    /// asked again only every few seconds, so that not every request waits for it.
     async fn reread_if_due(&self, now: EpochSeconds) -> Result<(), ActiveKeyError> {
         let (read_at, tried_at) = {
             let state = self.state();
@@ -175,8 +175,8 @@ impl ActiveKeyCache {
         }
     }
 
-    /// What the table has now is used from now on, whether it can be unwrapped or not: a key that was revoked is
-    /// forgotten.
+    /// The new content replaces the cached keys even if it cannot be unwrapped: a revoked key must not be
+    /// used.
     async fn read(&self, now: EpochSeconds) -> Result<(), StoreError> {
         self.state().tried_at = Some(now);
         let (access_keys, refresh_keys) = tokio::try_join!(
@@ -235,8 +235,8 @@ fn short(kid: &KeyId, source: ShortSecret) -> ActiveKeyError {
 }
 
 /// The newest of the keys that may sign at `now`. Two that begin in the same second are told apart by their id, so that
-/// every function chooses the same one. A key of an algorithm that this version does not know is none: an older one
-/// signs on.
+/// every function chooses the same one. A key of an algorithm that this version does not know is ignored: an older key
+/// keeps signing.
 fn newest_active(keys: &[WrappedKey], now: EpochSeconds) -> Option<&WrappedKey> {
     keys.iter()
         .filter(|key| key.record.is_active_at(now) && key.record.alg.parse::<SigningAlgorithm>().is_ok())

@@ -18,7 +18,7 @@ pub const RETRY_AFTER_SECONDS: u64 = 10;
 /// Shortest time between two readings for an unknown `kid`, in seconds.
 pub const UNKNOWN_KID_REREAD_SECONDS: u64 = 10;
 
-/// When the table was last read for an unknown `kid`, so that a stream of made-up tokens does not become a stream of
+/// When the table was last read for an unknown `kid`, so that a stream of forged tokens does not become a stream of
 /// reads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UnknownKid {
@@ -33,7 +33,7 @@ impl UnknownKid {
     /// The last reading failed a moment ago: whether the key exists is not known.
     pub(super) fn may_reread(&mut self, now: EpochSeconds) -> Result<bool, StoreError> {
         if is_due(self.reread_at, UNKNOWN_KID_REREAD_SECONDS, now) {
-            // Others who come while it is read do not read it too.
+            // Concurrent requests do not read it too.
             *self = Self { reread_at: Some(now), failed: false };
             return Ok(true);
         }
@@ -51,7 +51,7 @@ pub(super) fn using_cached_keys(error: &StoreError) {
     tracing::error!(event = "load_keys", outcome = "failed", error, "the keys could not be read; using cached keys");
 }
 
-/// Whether `since` is at least `seconds` ago, or never was. After a clock was set back it is.
+/// Whether `since` is at least `seconds` ago, or absent. True after a clock was set back.
 pub(super) fn is_due(since: Option<EpochSeconds>, seconds: u64, now: EpochSeconds) -> bool {
     since.and_then(|since| now.seconds_since(since)).is_none_or(|elapsed| elapsed >= seconds)
 }

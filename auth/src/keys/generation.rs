@@ -41,7 +41,7 @@ pub enum GenerationError {
     Wrap(#[from] WrappingError),
 }
 
-/// A new key that signs from `activates_at` until `retires_at`. Nobody chooses any part of it.
+/// A new key that signs from `activates_at` until `retires_at`. All parts are random or derived.
 ///
 /// # Errors
 /// The key could not be generated or wrapped.
@@ -58,10 +58,10 @@ pub async fn generate(
         let (kid, jwk) = public_jwk(algorithm, &private_key)?;
         (kid, Some(jwk))
     } else {
-        // No thumbprint: a hash of a secret must not be published.
+        // Not a thumbprint: a hash of a secret must not be published.
         (URL_SAFE_NO_PAD.encode(random::bytes::<KID_BYTES>(&random)?), None)
     };
-    // A refresh token carries the id of its key, so that is short.
+    // Short, because a refresh token contains the id of its key.
     let kid = KeyId::new(if kind == KeyKind::RefreshToken { random::identifier(&random)? } else { kid });
     let context = EncryptionContext { kid: &kid, purpose: kind.purpose() };
     let wrapped_private_key = wrapper.wrap(context, &private_key).await?;
@@ -69,7 +69,7 @@ pub async fn generate(
     Ok(WrappedKey { record, wrapped_private_key })
 }
 
-/// A private key as [`super::signing::TokenSigner`] takes it. AWS-LC takes it from its own generator, whatever it is
+/// A private key as [`super::signing::TokenSigner`] takes it. AWS-LC uses its own generator, regardless of what it is
 /// handed.
 fn private_key(algorithm: SigningAlgorithm, random: &Random) -> Result<SecretSlice<u8>, GenerationError> {
     let key = match algorithm {

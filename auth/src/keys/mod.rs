@@ -1,7 +1,7 @@
 //! Keys: which one signs, which ones verify, how private ones are wrapped, and when new ones are made.
 //!
-//! A key is one item that never changes ([`crate::signing_key`]). So a rotation is one new item, two rotations at once
-//! are harmless, and deleting an item is the emergency stop.
+//! A key is one item that never changes ([`crate::signing_key`]). So a rotation is one new item, concurrent rotations
+//! are harmless, and deleting an item revokes the key.
 
 pub mod active;
 mod freshness;

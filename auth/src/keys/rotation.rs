@@ -1,11 +1,11 @@
 //! Rotation: which key is made next, and when it takes over.
 //!
 //! A rotation is one new item, so a crash leaves nothing half done. The new key is published first and signs later: by
-//! then every verifier has read it. The old one keeps verifying until its last token has expired. Two rotations at once
-//! make two keys, of which all functions choose the same one.
+//! then every verifier has read it. The old one keeps verifying until its last token has expired. Two concurrent
+//! rotations create two keys, of which all functions choose the same one.
 //!
-//! Only the very first key signs immediately. There one writer wins, because no verifier could have read a second one
-//! before its tokens arrive.
+//! Only the very first key signs immediately. For it one writer wins, because no verifier could have read a second
+//! key before its tokens arrive.
 
 use latchkey_verifier::{LEEWAY_SECONDS, MAX_ACCESS_TOKEN_LIFETIME_SECONDS};
 
@@ -48,14 +48,14 @@ pub enum Next {
     Successor { activates_at: EpochSeconds },
 }
 
-/// A key could not be made or written.
+/// A key could not be created or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// The table did not answer.
     #[error("the keys could not be read or written")]
     Store(#[from] StoreError),
     /// No key.
-    #[error("no key could be made")]
+    #[error("no key could be created")]
     Generation(#[from] GenerationError),
 }
 
@@ -83,7 +83,7 @@ pub enum Rotated {
 }
 
 /// Decides what is due. The key that takes over last must be of the wanted algorithm and young enough. For a key that
-/// is to sign at once only keys that sign already matter: whatever was published ahead does not stand in its way.
+/// is to sign immediately only keys that already sign matter: keys that were published ahead are ignored.
 #[must_use]
 pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: EpochSeconds) -> Next {
     let is_at_once = policy.publish_ahead_seconds == 0;
@@ -99,10 +99,10 @@ pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: E
     Next::Successor { activates_at }
 }
 
-/// Makes the key that is due, if one is. It can be repeated, and run by many at once.
+/// Creates the key that is due, if one is. It is idempotent, and may run concurrently.
 ///
 /// # Errors
-/// The table did not answer, or no key could be made or wrapped. The keys are as they were.
+/// The table did not answer, or no key could be created or wrapped. The keys are as they were.
 pub async fn rotate(
     table: &SigningKeysTable,
     wrapper: &KeyWrapper,
@@ -132,7 +132,7 @@ pub async fn rotate(
     }
     match table.add_first(kind.purpose(), &key, expires_at, now).await? {
         FirstKey::Written => return Ok(Rotated::Made(key.record)),
-        // Whoever was first has written, and the next reading is consistent.
+        // The first writer has won, and the next read is consistent.
         FirstKey::AnotherIsFirst => {}
     }
     let records = table.public_keys(kind.purpose()).await?;
@@ -140,7 +140,7 @@ pub async fn rotate(
     made.map(Rotated::MadeByAnother).ok_or_else(|| StoreError::failed_a_moment_ago("making the first key").into())
 }
 
-/// When nothing can need a key any more: the last token it can have made has expired everywhere.
+/// When a key is no longer needed: the last token that it can have signed has expired everywhere.
 #[must_use]
 pub fn expires_at(purpose: KeyPurpose, retires_at: EpochSeconds) -> EpochSeconds {
     let longest_token = match purpose {

@@ -15,7 +15,8 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    /// The key for `algorithm` from its private key: PKCS #8 of an elliptic curve, PKCS #1 of RSA, the bytes of a secret.
+    /// The key for `algorithm` from its private key: PKCS #8 of an elliptic curve, PKCS #1 of RSA, the bytes of a
+    /// secret.
     #[must_use]
     pub fn new(kid: KeyId, algorithm: SigningAlgorithm, private_key: &SecretSlice<u8>) -> Self {
         let key = encoding_key(algorithm, private_key);

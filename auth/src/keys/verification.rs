@@ -1,7 +1,7 @@
 //! The keys that verify access tokens: the cached key set, and when it is read again.
 //!
 //! It is read when the function starts, once a minute concurrently with the denylist, and for an unknown `kid` at most
-//! once in ten seconds, so that a stream of made-up tokens does not become a stream of reads.
+//! once in ten seconds, so that a stream of forged tokens does not become a stream of reads.
 //!
 //! It holds public keys. Only where tokens of HS256 are accepted does it unwrap secrets too, each once.
 
@@ -60,13 +60,13 @@ fn verification_key(record: &KeyRecord, secret: Option<&SecretSlice<u8>>) -> Res
     Ok(key.expiring_at(record.access_tokens_expire_at()))
 }
 
-/// The key set of these items, with the secrets in it that are given, by `kid`. A key that cannot be used is left out and
-/// logged: it must not take the others with it.
+/// The key set of these items, with the secrets in it that are given, by `kid`. A key that cannot be used is left out
+/// and logged: it must not make the other keys unusable.
 #[must_use]
 pub fn key_set(records: &[KeyRecord], secrets: &HashMap<KeyId, SecretSlice<u8>>) -> KeySet {
     let usable = records.iter().filter_map(|record| match verification_key(record, secrets.get(&record.kid)) {
         Ok(key) => Some(key),
-        // A secret that this function is not given is not for it.
+        // A function without the secret does not verify with it.
         Err(UnusableKey::NoPublicKey) if record.alg == SigningAlgorithm::Hs256.name() => None,
         Err(error) => {
             let (kid, error) = (record.kid.as_str(), &error as &(dyn Error + 'static));
@@ -126,8 +126,8 @@ impl VerificationKeys {
         }
     }
 
-    /// A newer key set for a `kid` that the current one does not have; `None` where one was read for that reason less than
-    /// [`super::UNKNOWN_KID_REREAD_SECONDS`] ago.
+    /// A newer key set for a `kid` that the current one does not have; `None` where one was read for that reason less
+    /// than [`super::UNKNOWN_KID_REREAD_SECONDS`] ago.
     ///
     /// # Errors
     /// The table did not answer, now or a moment ago: whether the key exists is not known.
@@ -184,8 +184,8 @@ impl VerificationKeys {
         Ok(key_set)
     }
 
-    /// Unwraps the secrets that can still verify, each once. One that cannot be unwrapped is left out and logged: it must
-    /// not take the other keys with it.
+    /// Unwraps the secrets that can still verify, each once. One that cannot be unwrapped is left out and logged: it
+    /// must not make the other keys unusable.
     async fn unwrap_secrets(&self, wrapper: &KeyWrapper, keys: &[WrappedKey], now: EpochSeconds) {
         for WrappedKey { record, wrapped_private_key } in keys {
             let is_wanted = record.alg == SigningAlgorithm::Hs256.name() && now < record.access_tokens_expire_at();

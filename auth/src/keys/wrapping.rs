@@ -1,8 +1,8 @@
 //! Wrapping: private keys are stored encrypted, so that only functions that sign can read them.
 //!
-//! Every private key passes through [`KeyWrapper`], bound to an [`EncryptionContext`] that names what it is: a wrapped key
-//! that is moved to another item cannot be unwrapped. In AWS the wrapping key is a KMS key, which never leaves KMS; on a
-//! laptop it is a local AES-256-GCM key. The first byte of a wrapped key says which of the two.
+//! Every private key passes through [`KeyWrapper`], bound to an [`EncryptionContext`] that names what it is: a wrapped
+//! key that is moved to another item cannot be unwrapped. In AWS the wrapping key is a KMS key, which never leaves KMS;
+//! on a laptop it is a local AES-256-GCM key. The first byte of a wrapped key says which of the two.
 
 use std::error::Error;
 
@@ -114,7 +114,7 @@ impl KeyWrapper {
         Self(Backend::Kms { client, key_id })
     }
 
-    /// Wraps a private key. The result begins with a byte for the kind of wrapping key. KMS takes up to 4096 bytes.
+    /// Wraps a private key. The first byte of the result is the kind of wrapping key. KMS accepts up to 4096 bytes.
     ///
     /// # Errors
     /// The cipher failed, or KMS refused or did not answer.
@@ -173,7 +173,7 @@ impl KeyWrapper {
             (Backend::Kms { client, key_id }, KMS_VERSION) => {
                 let answer = client
                     .decrypt()
-                    // Named, so that what another key of the account wrapped is rejected (AWS KMS, Decrypt).
+                    // Naming the key rejects anything that another key of the account wrapped (AWS KMS, Decrypt).
                     .key_id(key_id)
                     .ciphertext_blob(Blob::new(rest))
                     .encryption_context("kid", context.kid.as_str())

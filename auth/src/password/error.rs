@@ -1,14 +1,14 @@
-//! Why a password could not be hashed, or a stored hash not be used.
+//! Why a password could not be hashed, or a stored hash could not be used.
 
 use crate::random::RandomError;
 
-/// A hash could not be made or not be read.
+/// A hash could not be computed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// The stored text is no hash.
+    /// The stored text is not a hash.
     #[error("the stored password hash cannot be read")]
     Unreadable(#[source] argon2::password_hash::phc::Error),
-    /// The stored parameters are outside of what is computed here, or the algorithm is another.
+    /// The stored parameters or the algorithm are not supported.
     #[error("the stored password hash has an algorithm or parameters that are not accepted")]
     Unsupported,
     /// Verifying it would take too much work.
@@ -21,13 +21,13 @@ pub enum HashError {
         /// The most that is accepted.
         limit: u64,
     },
-    /// What looks like a hash of bcrypt is none.
+    /// The text looks like a bcrypt hash, but is not one.
     #[error("the stored bcrypt hash cannot be read")]
     Bcrypt(#[source] bcrypt::BcryptError),
     /// Argon2 refused its input.
     #[error("the password could not be hashed")]
     Argon2(#[source] argon2::Error),
-    /// No salt could be made.
+    /// The generator gave no salt.
     #[error("no salt for the password hash")]
     Random(#[from] RandomError),
 }

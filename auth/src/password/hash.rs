@@ -2,7 +2,7 @@
 //!
 //! The parameters are one constant. A hash made with others, or by another scheme (`stored.rs`), still verifies,
 //! because it carries its own; [`Hasher::needs_rehash`] detects it. A hash is computed for an unknown user too, with
-//! [`Hasher::verify_dummy`], so that the time of an answer tells nobody which names exist.
+//! [`Hasher::verify_dummy`], so that the response time does not reveal which names exist.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -110,7 +110,8 @@ impl Hasher {
         StoredHash::parse(stored, Purpose::Import).map(|_| ())
     }
 
-    /// A dummy verification, for a user who does not exist: it takes as long as [`Hasher::verify`] takes for a current hash.
+    /// A dummy verification, for a user who does not exist: it takes as long as [`Hasher::verify`] takes for a current
+    /// hash.
     ///
     /// # Errors
     /// As for [`Hasher::verify`].

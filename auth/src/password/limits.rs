@@ -1,12 +1,12 @@
 //! What a stored hash may cost.
 //!
-//! A hash says how much work it takes to verify, and `latchkey user import` takes hashes from elsewhere. One
-//! verification is to take no more than a second of the one CPU that a function with 1769 MB has, and no more than 256
-//! MiB.
+//! The parameters of a hash decide how much work its verification takes, and `latchkey user import` accepts hashes of
+//! other systems. One verification is to take no more than a second of the one CPU that a function with 1769 MB has,
+//! and no more than 256 MiB.
 //!
 //! Measured on one core of an x86-64 server (November 2026, release profile, CPU time):
 //!
-//! | At the limit | Seconds | The dearest real default below it |
+//! | At the limit | Seconds | The most expensive real default below it |
 //! |---|---|---|
 //! | bcrypt, cost 13 | 0.6 | PHP, Spring and Devise: 10 to 12, 0.3 s |
 //! | scrypt, 2^16 × 8 × 3 | 0.44 to 0.5 | OWASP: 2^17 × 8 × 1, 0.34 s |

@@ -1,11 +1,12 @@
 //! What a new password must be (NIST SP 800-63B-4, OWASP ASVS 5.0 6.2).
 //!
-//! Long enough, and not easy to guess. No rules of composition: they make passwords worse. What is easy to guess is estimated by
-//! `zxcvbn`, which knows common passwords, words, names, keyboard walks, sequences, repetitions and dates, in whatever
-//! spelling, and is told the user's name.
+//! Long enough, and not easy to guess. No rules of composition: they make passwords worse. What is easy to guess is
+//! estimated by `zxcvbn`, it knows common passwords, words, names, keyboard walks, sequences, repetitions and dates, in
+//! any spelling, and gets the user's name.
 //!
-//! Anybody who may register may send what is dearest to estimate, so what zxcvbn sees is bounded (`readable`). Without that, 100
-//! characters made of all the signs that can stand for a letter take 600 ms; with it, the dearest found take 12 ms.
+//! Anybody who may register can send the input that takes longest to estimate, so zxcvbn's input is bounded
+//! (`readable`). Without the bound, 100 characters of all the signs that can stand for a letter take 600 ms; with it,
+//! the worst input found takes 12 ms.
 
 use secrecy::ExposeSecret as _;
 use zxcvbn::zxcvbn;
@@ -13,21 +14,22 @@ use zxcvbn::zxcvbn;
 use super::Password;
 use crate::username::Username;
 
-/// Fewest code points where nothing else is configured: what NIST asks for where the password is the only factor.
+/// The default minimum, in code points: NIST's minimum if the password is the only factor.
 pub const DEFAULT_MIN_CODE_POINTS: usize = 15;
-/// Fewest code points that can be configured: what NIST asks for where there is a second factor.
+/// The lowest minimum that can be configured, in code points: NIST's minimum with a second factor.
 pub const LOWEST_MIN_CODE_POINTS: usize = 8;
 /// Most code points. NIST asks for at least 64; a limit keeps hashing cheap.
 pub const MAX_CODE_POINTS: usize = 128;
 
-/// Fewer guesses than these are too few, however slow each of them is made. Eight random characters are estimated at this.
+/// The minimum number of guesses, even with a slow hash. Eight random characters have this estimate.
 const LOWEST_GUESSES: u64 = 100_000_000;
 
-/// Most characters that are looked at: as many as a user name can have.
+/// Most characters that are estimated: as many as a user name can have.
 const MAX_READ: usize = crate::username::MAX_CODE_POINTS;
 /// Most readings of a text. zxcvbn looks up every word once for each of them.
 const MAX_READINGS: usize = 64;
-/// What zxcvbn reads as a letter, for the letters that more than one sign stands for. Those with one sign multiply nothing.
+/// What zxcvbn reads as a letter, for the letters that more than one sign stands for. Those with one sign multiply
+/// nothing.
 const SIGNS: [(char, &str); 7] =
     [('a', "4@"), ('c', "({[<"), ('g', "69"), ('i', "1!|"), ('l', "1|7"), ('s', "$5"), ('t', "+7")];
 
@@ -37,12 +39,12 @@ const SHORTEST_LIKENESS: usize = 3;
 /// Names of the service, which are as easy to guess as the user's.
 const SERVICE_NAMES: [&str; 1] = ["latchkey"];
 
-/// A policy that would be none.
+/// A policy out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the shortest password may have {LOWEST_MIN_CODE_POINTS} to {MAX_CODE_POINTS} characters, not {0}")]
 pub struct PolicyError(usize);
 
-/// Why a password is too weak: a sentence for the person who chose it. None repeats any of it.
+/// Why a password is too weak: a sentence for the person who chose it, without any part of the password.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Weakness {
     /// Fewer code points than the policy asks for.
@@ -79,7 +81,7 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
-    /// A policy that asks for so many code points.
+    /// A policy with this minimum, in code points.
     ///
     /// # Errors
     /// That is fewer than [`LOWEST_MIN_CODE_POINTS`] or more than [`MAX_CODE_POINTS`].
@@ -120,9 +122,9 @@ impl PasswordPolicy {
     }
 }
 
-/// As much of a password as zxcvbn can estimate quickly. Its cost grows with the square of the length, and with the number of
-/// readings: in `4@`, either sign can be the `a`. Where there are too many readings, symbols become the letters that they
-/// stand for; digits stay, they alone have 32 at most.
+/// As much of a password as zxcvbn can estimate quickly. Its cost grows with the square of the length, and with the
+/// number of readings: in `4@`, either sign can be the `a`. Where there are too many readings, symbols become the
+/// letters that they stand for; digits stay, they alone have 32 at most.
 fn readable(password: &str) -> String {
     let text: String = password.chars().take(MAX_READ).collect();
     if readings(&text) <= MAX_READINGS { text } else { in_letters(&text) }

@@ -1,13 +1,13 @@
 //! Stored hashes: which are accepted, and how they are read.
 //!
-//! Argon2 is what is made here. The others come from elsewhere, by `latchkey user import`, and are replaced at the
-//! first login:
+//! New hashes are Argon2id. The others are imported by `latchkey user import`, and are replaced at the first
+//! login:
 //! - bcrypt in its own format, `$2a$`, `$2b$`, `$2y$`. As everywhere, it sees the first 72 bytes of a password;
 //! - scrypt, `$scrypt$ln=14,r=8,p=1$<salt>$<hash>`, and PBKDF2, `$pbkdf2-sha256$i=600000,l=32$<salt>$<hash>` or
 //!   `$pbkdf2-sha512$…`, as PHC strings.
 //!
-//! A hash says what computing it costs. One that costs too much ([`limits`]) is refused before anything is computed or
-//! allocated.
+//! The parameters of a hash are its cost. A hash over the limits ([`limits`]) is rejected before anything is computed
+//! or allocated.
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Params, Version};
@@ -133,7 +133,7 @@ fn pbkdf2(hash: &PasswordHash, digest: Digest, purpose: Purpose) -> Result<Store
     Ok(StoredHash::Pbkdf2 { digest, iterations, salt, output })
 }
 
-/// What else stands in a hash could mean something: it would then verify nobody. Neither scheme has versions.
+/// Any other content of a hash could have a meaning, so such a hash is rejected. Neither scheme has versions.
 fn has_only(hash: &PasswordHash, names: &[&str]) -> Result<(), HashError> {
     let known = hash.version.is_none() && hash.params.iter().all(|(name, _)| names.contains(&name.as_str()));
     if known { Ok(()) } else { Err(HashError::Unsupported) }

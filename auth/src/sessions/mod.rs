@@ -1,4 +1,4 @@
-//! Sessions after their begin: the caller's list, their end, and the tokens of each.
+//! Sessions: the caller's list, how they end, and their tokens.
 
 pub mod refresh;
 mod tokens;
@@ -25,11 +25,11 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
-/// What became of a session that was to end.
+/// The result of ending a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Ended,
-    /// The caller has no such session, whoever else may have it.
+    /// The caller has no such session; another user may have it.
     NotFound,
 }
 
@@ -41,7 +41,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The caller's valid sessions, newest first; of very many, the newest hundred.
+    /// The caller's valid sessions, newest first, at most a hundred.
     ///
     /// # Errors
     /// They could not be read.
@@ -65,8 +65,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a session and denies its access tokens; or, where too many were ended one by one, revokes everything the owner
-    /// has. Ending it twice is no error.
+    /// Ends a session and revokes its access tokens; or, after too many single revocations, everything the owner has.
+    /// Ending it twice is not an error.
     ///
     /// # Errors
     /// It is not known to have ended.

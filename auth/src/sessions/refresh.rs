@@ -1,13 +1,13 @@
 //! Refreshing: a refresh token for the next one and an access token (RFC 6749 §6, RFC 9700 §4.14.2).
 //!
-//! The MAC is verified before anything is read. One conditional write makes the next generation the current one. It fails
-//! for a token whose generation is no longer current, and then:
-//! - Within the grace window the token before the current one returns the *same* successor. A client whose answer was
-//!   lost, or that has a second tab, stays signed in, and there is still only one line of tokens.
-//! - Anything older is reuse: two parties hold the session, and one of them is a thief. The session ends, its access
-//!   tokens are denied, and an audit event says so.
+//! The MAC is verified before anything is read. One conditional write makes the next generation the current one. It
+//! fails for a token whose generation is no longer current, and then:
+//! - Within the grace window the token before the current one returns the *same* successor. A client that lost a
+//! response, or that has a second tab, stays signed in, and there is still only one current token.
+//! - Anything older is reuse: two parties hold the session, and one of them may be a thief. The session ends, its
+//! access tokens are revoked, and an audit event is logged.
 //!
-//! Then the user is read: a user who was disabled, or whose sessions were all revoked, gets nothing, and changed roles
+//! Then the user is read: the refresh fails if the user was disabled or all sessions were revoked, and changed roles
 //! take effect.
 
 use crate::EpochSeconds;
@@ -22,7 +22,7 @@ use crate::throttle::{SourceNetwork, Throttle, ThrottleError};
 use crate::token::issuer::IssueError;
 use crate::user::{Profile, UserStatus};
 
-/// Why a refresh failed. The refusals are for logs; a client sees one `invalid_grant`.
+/// Why a refresh failed. The reasons are for logs; a client always gets `invalid_grant`.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// Not a refresh token that was issued here.
@@ -69,7 +69,7 @@ impl RefreshError {
         }
     }
 
-    /// Whether somebody may be trying tokens that are not theirs. A session that ended or expired is everyday life.
+    /// Whether somebody may be trying tokens of others. A session that ended or expired is not suspicious.
     #[must_use]
     pub const fn is_suspicious(&self) -> bool {
         matches!(self, Self::NotOurs | Self::Reused)
@@ -92,7 +92,7 @@ impl Refresher {
     /// network, which is asked for only then.
     ///
     /// # Errors
-    /// The token is not valid, or that is not known.
+    /// The token is not valid, or the answer is unknown.
     pub async fn refresh(
         &self,
         presented: &str,
@@ -113,8 +113,8 @@ impl Refresher {
         let token = self.tokens.verify_refresh_token(presented, now).await?.ok_or(RefreshError::NotOurs)?;
         let span = tracing::Span::current();
         span.record("sid", token.sid.as_str());
-        // Whatever can fail without the session comes before it: a token that is rotated in vain is valid for a moment
-        // only.
+        // Everything that can fail without the session comes first: after a rotation without a response the old token
+        // is only valid for the grace window.
         let issuer = self.tokens.ready(now).await?;
         let call_id = random::identifier(&self.tokens.random)?;
         let session = match self.sessions.table.rotate(&token.sid, token.generation, &call_id, now).await? {
@@ -161,10 +161,11 @@ pub(crate) async fn current_user(users: &UsersTable, session: &Session) -> Resul
     }))
 }
 
-/// What a token means that did not rotate its session: its generation is not the current one, or the session has expired.
+/// The meaning of a token that did not rotate its session: its generation is not the current one, or the session has
+/// expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StaleToken {
-    /// It was rotated a moment ago: the current generation is its successor.
+    /// It was rotated within the grace window: the current generation is its successor.
     SameSuccessor,
     /// The session has expired.
     Expired,

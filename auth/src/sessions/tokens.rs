@@ -13,7 +13,7 @@ use crate::token::issuer::{IssueError, Issuer};
 use crate::token::refresh::{self, RefreshToken, Unverified};
 use crate::user::Profile;
 
-/// What a client holds of a session.
+/// The tokens that a client gets for a session.
 pub struct Tokens {
     pub access_token: SecretString,
     pub refresh_token: SecretString,
@@ -36,7 +36,7 @@ impl TokenIssuer {
         Self { keys: Arc::new(keys), access_tokens, random }
     }
 
-    /// The issuer with the keys that are active at `now`. Whatever can fail without the session comes before it.
+    /// The issuer with the keys that are active at `now`. Everything that can fail without the session comes first.
     ///
     /// # Errors
     /// There is no active key, or it cannot be read or unwrapped.
@@ -44,8 +44,8 @@ impl TokenIssuer {
         Ok(ReadyIssuer { keys: self.keys.get(now).await?, issuer: self })
     }
 
-    /// What a refresh token says, if it was issued here, whatever became of its session. Only the keys are read, when they
-    /// are due.
+    /// The content of a refresh token, if it was issued here, even if its session has ended. Only the keys are read,
+    /// when they are due.
     ///
     /// # Errors
     /// The keys are not known.
@@ -60,14 +60,14 @@ impl TokenIssuer {
     }
 }
 
-/// A [`TokenIssuer`] whose keys are at hand.
+/// A [`TokenIssuer`] with its keys.
 pub struct ReadyIssuer<'a> {
     keys: Arc<ActiveKeys>,
     issuer: &'a TokenIssuer,
 }
 
 impl ReadyIssuer<'_> {
-    /// The tokens of a session's current generation. They say what the user may do now.
+    /// The tokens of a session's current generation. They carry the user's current roles.
     ///
     /// # Errors
     /// No access token could be issued.

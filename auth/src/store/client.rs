@@ -1,10 +1,10 @@
 //! The AWS clients of a function.
 //!
-//! One TLS stack (rustls on AWS-LC), credentials and region from the environment as Lambda gives them, limits of time on
-//! everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable.
+//! One TLS stack (rustls on AWS-LC), credentials and region from the environment as Lambda gives them, limits of time
+//! on everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable.
 //!
-//! A function's configuration is built here and not by the SDK's loader, which looks for profiles, roles to assume and instance
-//! metadata. There are none in Lambda, and what looks for them is a tenth of a function's size.
+//! A function's configuration is built here and not by the SDK's loader, which looks for profiles, roles to assume and
+//! instance metadata. There are none in Lambda, and what looks for them is a tenth of a function's size.
 
 use std::env;
 use std::time::Duration;
@@ -24,17 +24,19 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for one attempt, connecting included. DynamoDB answers in single milliseconds.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for a call with all its attempts. The first call that fails ends a request, so a table that does not answer costs this
-/// much; a request in which every call is slow is bounded by the function's own limit.
+/// Time for a call with all its attempts. The first call that fails ends a request, so a table that does not answer
+/// costs this much; a request in which every call is slow is bounded by the function's own limit.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Attempts at a call, the first included.
 const ATTEMPTS: u32 = 3;
 
 /// The roots of Amazon Trust Services, which every endpoint of AWS has its certificate from
-/// (<https://www.amazontrust.com/repository/>). To read the machine's hundred and more takes a millisecond of every cold start.
+/// (<https://www.amazontrust.com/repository/>). To read the machine's hundred and more takes a millisecond of every
+/// cold start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 
-/// Configuration of the operator's command: what the SDK finds on a person's machine, with the limits that hold everywhere.
+/// Configuration of the operator's command: what the SDK finds on a person's machine, with the limits that hold
+/// everywhere.
 #[must_use]
 pub fn config_loader() -> ConfigLoader {
     let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls()).build_https();
@@ -91,8 +93,8 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(50))
 }
 
-/// Whether an endpoint has its certificate from Amazon's roots: in the partition `aws`. Where another file of roots is named,
-/// that is meant.
+/// Whether an endpoint has its certificate from Amazon's roots: in the partition `aws`. Where another file of roots is
+/// named, that is meant.
 fn has_amazon_roots(region: Option<&str>, names_roots: bool) -> bool {
     let other_partitions = ["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"];
     !names_roots && region.is_some_and(|region| !other_partitions.iter().any(|prefix| region.starts_with(prefix)))

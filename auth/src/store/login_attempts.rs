@@ -1,11 +1,12 @@
-//! The LoginAttempts table: `counter` (key), and per bucket of it `reserved`, `failures`, `attempted_at` and `succeeded_at`.
+//! The LoginAttempts table: `counter` (key), and per bucket of it `reserved`, `failures`, `attempted_at` and
+//! `succeeded_at`.
 //!
-//! A counter says how often something was tried since it last succeeded. Its buckets are counted separately: attempts from
-//! anywhere must not block the way that is known to be the owner's. [`crate::throttle`] decides the limits; here they
-//! become one conditional write, so that of many attempts at once no more pass than may.
+//! A counter says how often something was tried since it last succeeded. Its buckets are counted separately: attempts
+//! from anywhere must not block the way that is known to be the owner's. [`crate::throttle`] decides the limits; here
+//! they become one conditional write, so that concurrent attempts cannot exceed the limit.
 //!
-//! An attempt is reserved before it is made and marked as failed afterwards. Reservations are bounded, and waits grow with
-//! failures, so that logins that succeed concurrently do not wait for each other.
+//! An attempt is reserved before it is made and marked as failed afterwards. Reservations are bounded, and waits grow
+//! with failures, so that logins that succeed concurrently do not wait for each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -110,8 +111,8 @@ impl LoginAttemptsTable {
         Self { client, name }
     }
 
-    /// Reserves one attempt in a bucket, if it is open. A counter made by it lapses at `lapses_at`; without one it stays
-    /// until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
+    /// Reserves one attempt in a bucket, if it is open. A counter made by it lapses at `lapses_at`; without one it
+    /// stays until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.
@@ -136,7 +137,7 @@ impl LoginAttemptsTable {
             };
             let found = failed.item().cloned().unwrap_or_default();
             let item = Item { table: TABLE, attributes: &found };
-            // DynamoDB deletes late: what has lapsed is gone all the same.
+            // DynamoDB deletes late: an expired item is treated as deleted.
             if !item.has("expires_at") || item.number::<EpochSeconds>("expires_at")? > now {
                 return counter(&found).map(Reservation::Refused);
             }

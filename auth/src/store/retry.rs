@@ -1,8 +1,8 @@
 //! Retries after a lost conditional write or a transaction conflict.
 //!
-//! DynamoDB rejects a write while a transaction on its item is under way, and a conditional write whose condition somebody
-//! else's write broke. An immediate retry meets the same writers again. So each attempt waits longer than the one before,
-//! with jitter, and none begins later than a call may take.
+//! DynamoDB rejects a write while a transaction on its item is under way, and a conditional write whose condition
+//! somebody else's write broke. An immediate retry meets the same writers again. So each attempt waits longer than the
+//! one before, with jitter, and none begins later than a call may take.
 
 use std::time::Duration;
 

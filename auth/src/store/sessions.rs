@@ -1,5 +1,5 @@
-//! The Sessions table: `sid` (key), the user, the current `generation` of the refresh token, and what people want to know of a
-//! session when they list theirs. A session that has ended has no item.
+//! The Sessions table: `sid` (key), the user, the current `generation` of the refresh token, and what people want to
+//! know of a session when they list theirs. A session that has ended has no item.
 
 use std::collections::HashMap;
 
@@ -102,7 +102,7 @@ impl SessionsTable {
     }
 
     /// Makes the next generation the current one, if `presented` still is it and the session has not expired: one
-    /// conditional write, so that of many at once one succeeds.
+    /// conditional write, so that one of several concurrent calls succeeds.
     ///
     /// The SDK sends a write again when its answer is lost. That write then finds the condition broken by itself, so
     /// each rotation leaves the id of the call that made it in the item, and a call that finds its own has succeeded.
@@ -278,7 +278,7 @@ impl SessionsTable {
                 .await;
             match answer {
                 Ok(_) => return Ok(()),
-                // Somebody else writes to the session at this moment: it must end all the same.
+                // Another request is writing to the session: it must end nevertheless.
                 Err(error) if error.as_service_error().is_some_and(is_conflict) => attempts.pause().await?,
                 Err(error) => return Err(StoreError::call(OPERATION, error)),
             }

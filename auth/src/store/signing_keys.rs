@@ -1,5 +1,6 @@
 //! The SigningKeys table: `purpose` and `kid` (key), `alg`, `public_jwk`, `sealed_private_key` (the wrapped key),
-//! `activates_at`, `retires_at` (when the key stops signing), `expires_at`. Nothing in an item changes after it is written.
+//! `activates_at`, `retires_at` (when the key stops signing), `expires_at`. Nothing in an item changes after it is
+//! written.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,7 +23,7 @@ use crate::signing_key::{KeyPurpose, KeyRecord, WrappedKey};
 const TABLE: &str = "SigningKeys";
 /// The partition of marks of first keys.
 const FIRST_KEY: &str = "first-key";
-/// For how long nobody else can write a first key, in seconds.
+/// For how long no other caller can write a first key, in seconds.
 pub const FIRST_KEY_SECONDS: u64 = 60;
 
 /// What became of a first key.
@@ -109,8 +110,8 @@ impl SigningKeysTable {
         }
     }
 
-    /// Writes a key that signs immediately. Of many who do that within [`FIRST_KEY_SECONDS`], one succeeds: only then can no
-    /// token be signed by a key that a verifier has not read.
+    /// Writes a key that signs immediately. Of many who do that within [`FIRST_KEY_SECONDS`], one succeeds: only then
+    /// can no token be signed by a key that a verifier has not read.
     ///
     /// # Errors
     /// The table did not answer.
@@ -210,7 +211,7 @@ async fn all<T>(
         for attributes in page.items() {
             match read(&Item { table: TABLE, attributes }) {
                 Ok(key) => keys.push(key),
-                // It must not take the other keys with it.
+                // It must not make the other keys unusable.
                 Err(error) => {
                     let error: &(dyn Error + 'static) = &error;
                     tracing::error!(

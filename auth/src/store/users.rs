@@ -64,8 +64,8 @@ impl UsersTable {
         self.read(self.get(username), user).await
     }
 
-    /// The same without the hash. The attributes are named, because the policy of functions that verify no password allows
-    /// these and no others.
+    /// The same without the hash. The attributes are named, because the policy of functions that verify no password
+    /// allows these and no others.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
@@ -100,7 +100,7 @@ impl UsersTable {
         answer.item.as_ref().map(|attributes| read(&Item { table: TABLE, attributes })).transpose()
     }
 
-    /// Adds a user. Of two who add the same name at once, one does.
+    /// Adds a user. Of two concurrent calls with the same name, one succeeds.
     ///
     /// # Errors
     /// The table did not answer.

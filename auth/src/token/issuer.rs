@@ -12,7 +12,7 @@ use crate::roles::Role;
 use crate::session::Session;
 use crate::user::Profile;
 
-/// By how many seconds `nbf` is earlier than `iat`. Verifiers elsewhere have clocks that are behind, and many allow no
+/// By how many seconds `nbf` is earlier than `iat`. Clocks of other verifiers may be behind, and many allow no
 /// leeway (RFC 7519 §4.1.5 leaves it to them).
 pub const NBF_BACKDATE_SECONDS: u64 = 5;
 
@@ -22,10 +22,10 @@ pub enum IssueError {
     /// No id for it.
     #[error("no id for the token")]
     Random(#[from] RandomError),
-    /// The key refused.
+    /// The key could not sign.
     #[error("the token could not be signed")]
     Sign(#[source] jsonwebtoken::errors::Error),
-    /// The verifier would refuse it for its length. Only roles that were set before they had a limit make one so long.
+    /// The verifier would reject it for its length. Only roles from before the limit make a token so long.
     #[error(
         "the access token of the user {sub} would have {bytes} bytes, and the verifier accepts {MAX_TOKEN_BYTES}; \
          `latchkey user set-roles` gives the user fewer roles"
@@ -43,8 +43,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A signed access token for a user's session, valid from `now` for the configured lifetime. It says what the user may
-    /// do now.
+    /// A signed access token for a user's session, valid from `now` for the configured lifetime. It carries the user's
+    /// current roles.
     ///
     /// # Errors
     /// No random id could be made, the key could not sign, or the token is longer than the verifier accepts.

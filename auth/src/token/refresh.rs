@@ -1,8 +1,8 @@
 //! Refresh tokens: `1.<kid>.<sid>.<generation>.<MAC>`, opaque to clients.
 //!
-//! The MAC is HMAC-SHA-256 over what stands before it, under a wrapped key. So garbage is rejected without a read, and
-//! the session's item needs no token and no hash of one, only the current generation. The token of a generation is always
-//! the same, so whoever asks twice gets the same successor.
+//! The MAC is HMAC-SHA-256 over the text before it, with a wrapped key. So garbage is rejected without a read, and
+//! the session's item needs no token and no hash of one, only the current generation. The token of a generation is
+//! always the same, so a repeated request gets the same successor.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -15,7 +15,8 @@ use crate::keys::signing::RefreshTokenKey;
 /// First part of every refresh token. Another layout would get another number.
 pub const VERSION: &str = "1";
 
-/// Longest token, in bytes: two ids of 22 characters, 20 digits, a MAC of 43 characters, the version and four dots, rounded up.
+/// Longest token, in bytes: two ids of 22 characters, 20 digits, a MAC of 43 characters, the version and four dots,
+/// rounded up.
 const MAX_BYTES: usize = 128;
 
 /// The refresh token of one generation of a session.
@@ -26,7 +27,7 @@ pub fn issue(key: &RefreshTokenKey, sid: &SessionId, generation: u64) -> SecretS
     SecretString::from(format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac)))
 }
 
-/// What a refresh token says, once its MAC is known to be right.
+/// The content of a refresh token whose MAC was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
     pub sid: SessionId,
@@ -43,7 +44,7 @@ pub struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// `None` for what cannot be a refresh token.
+    /// `None` if it cannot be a refresh token.
     #[must_use]
     pub fn parse(token: &'a str) -> Option<Self> {
         if token.len() > MAX_BYTES {

@@ -1,7 +1,7 @@
 //! `latchkey user import`: users from elsewhere, with the hashes they have there.
 //!
-//! The file is read line by line and never held whole. Each user is written on condition that nobody has the name, so
-//! running it again goes on where it stopped, and nobody who is there is changed.
+//! The file is read line by line and never held whole. Each user is written on condition that the name is not taken.
+//! So a second run continues where the first one stopped, and existing users are never changed.
 //!
 //! A thread of its own reads: a pipe may be slow, and users who were read are written meanwhile.
 
@@ -32,7 +32,7 @@ use crate::terminal::{Output, print_error};
 
 /// Longest line, in bytes.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// How many users are written at once.
+/// How many users are written concurrently.
 const AT_ONCE: usize = 32;
 /// After how many lines progress is printed, on a terminal and elsewhere.
 const PROGRESS_LINES: (u64, u64) = (100, 10_000);
@@ -155,7 +155,7 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
 }
 
 /// The lines of a file, read ahead by a thread. No task of the runtime, which would wait for it at the end: after a
-/// failure nobody waits for the rest of a pipe.
+/// failure the rest of a pipe is not awaited.
 fn lines_of(mut input: Box<dyn BufRead + Send>) -> Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(AT_ONCE);
     thread::spawn(move || {
@@ -261,7 +261,7 @@ fn skip_line(input: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
-/// The user of a line whom no line before had, or why there is none. `None` where the line is empty.
+/// The user of a line that no earlier line had, or why there is none. `None` where the line is empty.
 fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<Accepted, String>> {
     if line.trim_ascii().is_empty() {
         return None;
@@ -294,7 +294,7 @@ fn read(line: &[u8]) -> Result<Accepted, String> {
              with a new password"
         ),
         _ => {
-            format!("the hash of {username} is none that can be imported; `latchkey user import --help` says which can")
+            format!("the hash of {username} has a format that cannot be imported; `latchkey user import --help` says which can")
         }
     })?;
     let roles = line.roles.into_iter().map(Role::from_stored).collect();
@@ -361,7 +361,7 @@ mod tests {
             (r#"{"username":"a","hash":"s3cr3t","password":"x"}"#, "it is not a JSON object"),
             (r#"["a","s3cr3t"]"#, "it is not a JSON object"),
             (r#"{"username":"a b","hash":"s3cr3t"}"#, "a user name consists of"),
-            (r#"{"username":"Alice","hash":"s3cr3t"}"#, "the hash of alice is none that can be imported"),
+            (r#"{"username":"Alice","hash":"s3cr3t"}"#, "the hash of alice has a format that cannot be imported"),
         ] {
             let refused = read(line.as_bytes()).err().unwrap();
             assert!(refused.starts_with(reason) && !refused.contains("s3cr3t"), "{refused}");

@@ -100,8 +100,8 @@ enum UserCommand {
     /// Argon2, scrypt and PBKDF2 (SHA-256, SHA-512) as PHC strings, and bcrypt ($2a$, $2b$, $2y$). They are replaced by
     /// Argon2id at each user's first login.
     ///
-    /// A user who is there already is left as is, so an import that was interrupted goes on when it is run again. Lines
-    /// that are refused are reported by their number, and the others are imported; then the exit code is 1.
+    /// An existing user is not changed, so you can run an interrupted import again. Rejected lines are reported by
+    /// their number, and the others are imported; the exit code is then 1.
     #[command(after_long_help = import::limits())]
     Import {
         /// The file; - is standard input

@@ -7,8 +7,8 @@
 //! | is valid and revoked               | `isAuthorized: false` | Deny          | Deny: 403                   |
 //! | is not known: the store fails, …   | error: 500            | error: 500    | error: 500                  |
 //!
-//! For Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not; it has
-//! `refused` with `unauthorized_error`, which is a metric too: `UnauthorizedErrors`.
+//! For Lambda, `Unauthorized` is an error like any other: the function's metric `Errors` counts it. The log does not;
+//! it has `refused` with `unauthorized_error`, which is a metric too: `UnauthorizedErrors`.
 
 use std::time::Instant;
 
@@ -94,7 +94,7 @@ impl Function for Authorizer {
 }
 
 impl Authorizer {
-    /// Allows or denies. Whatever is not known is an error: API Gateway answers 500, and nobody gets through.
+    /// Allows or denies. An unknown event is an error: API Gateway answers 500, and the request is denied.
     async fn answer(&self, payload: &RawValue) -> Result<Answer, Diagnostic> {
         let started = Instant::now();
         let event = Event::read(payload).map_err(|error| {
@@ -127,7 +127,7 @@ impl Authorizer {
             return Err(failed(&event.kind, &error));
         };
         let answer = rejected(event.kind, rejection);
-        // Lambda counts it among the function's errors; whoever looks for real ones has to subtract it.
+        // Lambda counts it among the function's errors; alarms subtract it.
         let unauthorized_error = answer.is_err().then_some(true);
         tracing::warn!(outcome = "refused", reason = error.reason(), unauthorized_error, milliseconds);
         answer

@@ -1,5 +1,5 @@
-//! The Lambda authorizer, for every kind of API that API Gateway has: decides for every protected route whether the access
-//! token is valid and not revoked.
+//! The Lambda authorizer, for every kind of API that API Gateway has: decides for every protected route whether the
+//! access token is valid and not revoked.
 
 mod event;
 mod handler;

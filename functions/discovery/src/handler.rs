@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use shared::StartError;
 use shared::http::{HttpFunction, Request, Response, Route, StatusCode, response};
 
-/// How long a cache may keep the responses: a key is published long before it signs, so five minutes are safe, and short
-/// enough that a revoked key is soon forgotten.
+/// How long a cache may keep the responses: a key is published long before it signs, so five minutes are safe, and
+/// short enough that a revoked key is soon forgotten.
 const CACHING: &str = "public, max-age=300";
 
 pub(crate) struct Discovery {

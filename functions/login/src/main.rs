@@ -1,5 +1,5 @@
-//! `POST /login`: a username and a password for an access and a refresh token. `POST /password`: another password, and new
-//! tokens for it. One function for both: they need the same permissions, and no other function has them.
+//! `POST /login`: a username and a password for an access and a refresh token. `POST /password`: another password, and
+//! new tokens for it. One function for both: they need the same permissions, and no other function has them.
 
 mod handler;
 

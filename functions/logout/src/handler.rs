@@ -31,8 +31,8 @@ impl HttpFunction for Logout {
 }
 
 impl Logout {
-    /// 204 once the session, or with `everywhere=true` everything the caller has, is revoked for good; the same again if it
-    /// is requested twice.
+    /// 204 once the session, or with `everywhere=true` everything the caller has, is revoked for good; the same again
+    /// if it is requested twice.
     async fn log_out(&self, request: &Request) -> Result<Response, ApiError> {
         let (caller, now) = (signed_in(request)?, EpochSeconds::now());
         if is_everywhere(request)? {

@@ -10,8 +10,8 @@ use shared::http::{Body, Request, Response, Route, StatusCode, ready, response};
 
 use crate::files::{self, File};
 
-/// The page loads its own files, talks to its own origin, and does nothing else: no inline script, no foreign frame around it,
-/// no form that goes somewhere, no text that becomes a script. The icon is a `data:` URL.
+/// The page loads its own files, talks to its own origin, and does nothing else: no inline script, no foreign frame
+/// around it, no form that goes somewhere, no text that becomes a script. The icon is a `data:` URL.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

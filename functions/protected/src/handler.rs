@@ -1,4 +1,4 @@
-//! Answers for the caller that the authorizer allowed; without one, 401, whatever the headers say.
+//! Answers for the caller that the authorizer allowed; without one, 401, regardless of the headers.
 
 use serde_json::json;
 use shared::prelude::*;

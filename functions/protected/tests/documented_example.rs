@@ -1,4 +1,5 @@
-//! The function in docs/PROTECTING.md is the one that is compiled, its route is one of the template, and both are short.
+//! The function in docs/PROTECTING.md is the one that is compiled, its route is one of the template, and both are
+//! short.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;

@@ -98,7 +98,7 @@ impl CloudFormationRequest {
     /// Puts the answer to where CloudFormation waits for it.
     pub(crate) async fn answer(self, outcome: &Outcome) -> Result<(), AnswerError> {
         let body = self.body(outcome)?;
-        // The address is a secret: whoever has it can answer. No error repeats it.
+        // The address is a secret: its holder can answer. No error repeats it.
         let url = self.response_url;
         if !is_of_aws(&url) && !is_local(&url, env::var(LOCAL_RESPONSE_HOST).ok().as_deref()) {
             return Err(AnswerError::Address);

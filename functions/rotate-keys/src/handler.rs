@@ -23,8 +23,8 @@ pub(crate) struct RotateKeys {
     table: SigningKeysTable,
     wrapper: KeyWrapper,
     /// What the stack needs keys for. The environment says it, because the schedule's event has no properties. Those of
-    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot be
-    /// used is no reason not to start: CloudFormation would wait for an answer without being told why.
+    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot
+    /// be used is no reason not to start: CloudFormation would wait for an answer without being told why.
     purposes: Result<Vec<KeyPurpose>, ConfigError>,
     algorithm: SigningAlgorithm,
     policy: RotationPolicy,
@@ -69,7 +69,7 @@ impl MakeError {
 }
 
 impl RotateKeys {
-    /// Makes the keys that are due. An event of CloudFormation is answered at the address it gives, whatever happened: a
+    /// Makes the keys that are due. An event of CloudFormation is always answered at the address in it: a
     /// stack would wait an hour for a missing answer. Every other event is treated as the schedule's.
     async fn make_keys(&self, payload: &RawValue) -> Result<(), Diagnostic> {
         let Ok(request) = CloudFormationRequest::of(payload) else {
@@ -84,7 +84,7 @@ impl RotateKeys {
             });
         };
         let outcome = match request.request_type {
-            // The table stays with the keys in it: what verifies by them elsewhere goes on.
+            // The table is kept with its keys: other verifiers continue to work.
             RequestType::Delete => Outcome::Success,
             RequestType::Create | RequestType::Update => {
                 let made = retry::while_denied(async || self.rotate(EpochSeconds::now()).await).await;

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 /// The first pause; each further one is twice as long. Without jitter: a stack has one such caller.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes attempts until one is not denied, or the time is over. Any other error ends it at once.
+/// Retries until a call is not denied, or the time is over. Any other error ends it immediately.
 pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), MakeError>) -> Result<(), MakeError> {
     let end = Instant::now() + TIMEOUT;
     let mut pause = FIRST_PAUSE;
@@ -75,7 +75,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_denial_that_stays_is_the_reason_of_the_failure_after_40_seconds() {
-        let reason = "no key could be made: the new key could not be wrapped: \
+        let reason = "no key could be created: the new key could not be wrapped: \
                       this role may not call kms:Encrypt with the key the-key";
         let expected = (Outcome::Failed(reason.to_owned()), 7, 40);
         assert_eq!(outcome(vec![denied_by_kms], true).await, expected);

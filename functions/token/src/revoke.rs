@@ -7,7 +7,7 @@ use shared::http::{Request, Response, StatusCode, response};
 
 use crate::handler::{TokenEndpoints, check_client};
 
-/// 200 once the token is invalid, whatever it was (RFC 7009 §2.2).
+/// 200 once the token is invalid, including one that never was valid (RFC 7009 §2.2).
 pub(crate) async fn revoke(endpoints: &TokenEndpoints, request: &Request) -> Result<Response, ApiError> {
     let form = Form::read(request)?;
     check_client(&form)?;

@@ -82,8 +82,8 @@ pub trait HttpFunction: Sync + Sized + 'static {
     const ROUTES: &'static [Route<Self, Self::Error>];
     /// Which members the body of an error has.
     const ERROR_BODY: ErrorBody = ErrorBody::Plain;
-    /// Whether web pages of other origins may not make requests that change something ([`origin`]). A function whose every
-    /// route needs an access token may leave it out: no page sends one by itself.
+    /// Whether web pages of other origins may not make requests that change something ([`origin`]). A function whose
+    /// every route needs an access token may leave it out: no page sends one by itself.
     const REJECTS_FOREIGN_PAGES: bool = false;
     /// Why a request fails.
     type Error: Into<Problem> + From<RequestError> + Send;

@@ -16,8 +16,8 @@ pub fn context(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
     }
 }
 
-/// The route that API Gateway matched, `GET /me`. It is not taken from the path, so that no spelling of a path can reach
-/// what its route does not.
+/// The route that API Gateway matched, `GET /me`. It is not taken from the path, so that no spelling of a path can
+/// reach what its route does not.
 #[must_use]
 pub fn route_key(request: &Request) -> Option<&str> {
     context(request)?.route_key.as_deref()
@@ -29,8 +29,8 @@ pub fn path_parameter(request: &Request, name: &str) -> Option<String> {
     request.path_parameters().first(name).map(str::to_owned)
 }
 
-/// The caller, from the authorizer's context alone; no header can stand in for it. The log line of the request names the
-/// caller.
+/// The caller, from the authorizer's context alone; no header can stand in for it. The log line of the request names
+/// the caller.
 ///
 /// # Errors
 /// The route has no authorizer, or its context is not Latchkey's.

@@ -1,7 +1,7 @@
 //! A line of the log: what an event says, and what is known of the request that it belongs to.
 //!
-//! `tracing-subscriber` has a layer for JSON. It keeps the fields of a span as text, which it reads and writes again for every
-//! field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an
+//! `tracing-subscriber` has a layer for JSON. It keeps the fields of a span as text, which it reads and writes again
+//! for every field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an
 //! authorization's CPU time. Here fields stay values until the one line is written.
 
 use std::io::{self, Write as _};
@@ -23,7 +23,7 @@ pub(super) struct Lines<W> {
     pub(super) writer: W,
     /// The least that is written. What is measured does not depend on it.
     pub(super) level: Level,
-    /// Where there is none, nothing is measured.
+    /// Without it, nothing is measured.
     pub(super) metrics: Option<Metrics>,
 }
 
@@ -74,7 +74,7 @@ where
             }
         }
         event.record(&mut fields);
-        // There is nobody left to tell of a log that cannot be written.
+        // A log that cannot be written cannot be reported either.
         let _ = self.written(event, &fields).and_then(|text| self.writer.make_writer().write_all(&text));
     }
 }

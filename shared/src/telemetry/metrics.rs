@@ -1,8 +1,9 @@
 //! Metrics, in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics by itself, so
 //! that no request waits for another service.
 //!
-//! They are made of the log line of each request. So one place says how a request ended, and a metric can be followed to
-//! the lines behind it. AWS charges for each combination of dimensions, so there are few: no user, no route, no address.
+//! They are made of the log line of each request. So one place says how a request ended, and a metric can be followed
+//! to the lines behind it. AWS charges for each combination of dimensions, so there are few: no user, no route, no
+//! address.
 //!
 //! | Metric                  | Dimensions       | Counts                                                 |
 //! |-------------------------|------------------|--------------------------------------------------------|
@@ -37,7 +38,7 @@ const NAMESPACE: &str = "Latchkey";
 const SERVICE: &str = "METRICS_SERVICE";
 /// A refused refresh for which a token was used again, as it is logged.
 const REUSED: &str = "refresh_token_reused";
-/// A refused login that nobody looked at, as it is logged.
+/// A refused login that was throttled, as it is logged.
 const THROTTLED: &str = "throttled";
 
 /// The field with the time that a request took.

@@ -27,13 +27,13 @@ const CRATES: [&str; 4] = ["api", "auth", "latchkey_verifier", "shared"];
 /// Starts the log. A panic becomes a line too, and so does a variable of the environment that is misspelt.
 ///
 /// # Errors
-/// `LATCHKEY_LOG_LEVEL` is no level. The log was started all the same, so that it can say so.
+/// `LATCHKEY_LOG_LEVEL` is invalid. The log was started nevertheless, so that the error can be logged.
 pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
     let configured = config::log_level();
     let level = *configured.as_ref().unwrap_or(&config::DEFAULT_LOG_LEVEL);
-    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what must never be logged. The runtime
-    // logs what goes wrong between it and Lambda, except the errors and panics that are logged here already. Metrics are
-    // made of lines at `INFO`, also where the log has fewer.
+    // Latchkey's own lines. The SDK and the HTTP stack log requests, and with them what must never be logged. The
+    // runtime logs what goes wrong between it and Lambda, except the errors and panics that are logged here already.
+    // Metrics are made of lines at `INFO`, also where the log has fewer.
     let most = level.max(Level::INFO);
     let targets = Targets::new()
         .with_default(LevelFilter::OFF)
@@ -55,7 +55,7 @@ pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
     configured.map(|_| ())
 }
 
-/// Warns of variables that look like settings and are none.
+/// Warns of variables that look like settings but are not.
 fn warn_of_unknown_settings() {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     for variable in config::unknown_settings(names) {

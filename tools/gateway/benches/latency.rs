@@ -1,7 +1,8 @@
 //! What the gateway adds to a request: `cargo bench -p gateway`.
 //!
-//! Three things in turn, on connections that stay open, so that whatever else the machine does befalls all of them alike: the
-//! functions called directly at the Invoke API, the same through the gateway, and that with an authorizer before it.
+//! Three things in turn, on connections that stay open, so that whatever else the machine does befalls all of them
+//! alike: the functions called directly at the Invoke API, the same through the gateway, and that with an authorizer
+//! before it.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for the terminal")]
 

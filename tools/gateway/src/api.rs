@@ -1,7 +1,7 @@
 //! One HTTP or REST API of a template, made ready to serve.
 //!
 //! What a template asks for and this gateway does not do is named once, at start. A route that would need it is closed:
-//! it answers 500, and is never open because nobody could decide.
+//! it answers 500, and is never open for lack of a decision.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -240,7 +240,7 @@ fn authorizers(
 ) -> BTreeMap<String, Access> {
     let mut authorizers = BTreeMap::new();
     for (name, authorizer) in &api.authorizers {
-        // A REST API always has that of IAM; what nobody uses is no news.
+        // A REST API always has that of IAM; an unused one is not reported.
         let is_used = |route: &sam_template::Route| route.authorizer.as_ref() == Some(name);
         if *authorizer == sam_template::Authorizer::Iam && !api.routes.iter().any(is_used) {
             continue;

@@ -1,7 +1,7 @@
 //! Lambda authorizers: simple responses and IAM policies, and the cache of what they answered.
 //!
-//! Whatever is not clearly an answer is an error, and an error is never an allow. What is kept is the answer: a policy is
-//! evaluated again for each request, since it may say something else of another method.
+//! Whatever is not clearly an answer is an error, and an error is never an allow. What is kept is the answer: a policy
+//! is evaluated again for each request, since it may say something else of another method.
 
 use std::{
     collections::HashMap,
@@ -86,8 +86,8 @@ enum Answer {
 }
 
 impl Authorizer {
-    /// `ttl` is how long an answer is kept. Without identity sources there is nothing to keep it under. The error says what
-    /// is not emulated.
+    /// `ttl` is how long an answer is kept. Without identity sources there is nothing to keep it under. The error says
+    /// what is not emulated.
     pub(crate) fn new(
         function: Arc<Function>,
         event: AuthorizerEvent,

@@ -122,7 +122,7 @@ impl Front {
     }
 }
 
-/// Why a request is none that people's tools make, if it is not.
+/// Why a request is not from a command-line tool, if it is not.
 fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Some(

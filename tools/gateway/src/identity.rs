@@ -12,7 +12,7 @@ pub(crate) enum IdentitySource {
 }
 
 impl IdentitySource {
-    /// Reads a source as a template writes it; `None` if it is none that API Gateway knows.
+    /// Reads a source as a template writes it; `None` if API Gateway does not know it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(name) = text.strip_prefix("$request.header.") {
             Some(Self::Header(name.to_ascii_lowercase()))

@@ -1,8 +1,8 @@
 //! The Lambda Invoke API, as `cargo lambda watch` serves it.
 //!
 //! A function has a limit of invocations under way, as a function in Lambda has its concurrency. `cargo lambda watch`
-//! does not know one: with more than about 104 under way it never answers again. For a burst Lambda starts execution
-//! environments; here there is none to start, so a burst waits a moment for places. What finds none is throttled.
+//! does not know one: with more than about 104 running it hangs. For a burst Lambda starts execution environments; here
+//! a burst waits a moment for running invocations to end. Then it is throttled.
 
 use std::{
     error::Error,
@@ -68,11 +68,11 @@ impl Function {
 /// Why an invocation has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvokeError {
-    /// There is no answer because nobody listens, or the connection broke.
+    /// There is no response because nothing listens, or the connection broke.
     #[error("{0} cannot be reached; is `cargo lambda watch` running there?")]
     Unreachable(String, #[source] Box<dyn Error + Send + Sync>),
     /// So many invocations are under way that Lambda would throttle this one (`TooManyRequestsException`).
-    #[error("{0} invocations are under way, and no more may be: it is throttled; --concurrency sets the limit")]
+    #[error("{0} invocations are already running, the limit set by --concurrency: this one is throttled")]
     Throttled(usize),
     /// There is no answer in time.
     #[error("no answer in {:.1} s", .0.as_secs_f64())]

@@ -76,11 +76,11 @@ struct Arguments {
     /// Write the log as JSON, one object a line.
     #[arg(long)]
     json: bool,
-    /// The domain name functions are told the request came in by, whatever its Host header says.
+    /// The domain name in the events of functions, regardless of the Host header.
     #[arg(long, default_value = "localhost")]
     domain_name: String,
     /// Send an HTTP API's CORS headers with the gateway's own answers too: 401, 403, 404, 5xx. AWS documents them for
-    /// "the response from an integration" alone, and nobody has confirmed that it sends them with others.
+    /// "the response from an integration"; that it sends them with others is not confirmed.
     #[arg(long)]
     cors_on_own_answers: bool,
 }

@@ -23,7 +23,7 @@ struct Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Allow,
-    /// A statement denies it, whatever the others say.
+    /// A statement denies it, regardless of the others.
     ExplicitDeny,
     /// No statement speaks of it.
     ImplicitDeny,

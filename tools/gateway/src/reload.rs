@@ -1,7 +1,7 @@
 //! A template that is edited while its API is served.
 //!
-//! Its time is looked at twice a second. An editor writes a file in several steps, so a change counts once two looks in
-//! succession have seen it. A template that cannot be used changes nothing: the routes before it go on.
+//! Its time is looked at twice a second. An editor writes a file in several steps, so a change takes effect when two
+//! checks in succession have seen it. An invalid template is ignored: the previous routes stay.
 
 use std::{
     fs,

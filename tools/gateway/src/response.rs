@@ -57,8 +57,8 @@ pub(crate) fn from_function(answer: Bytes) -> Result<Response, Malformed> {
     unwrapped(&value, status, "text/plain;charset=UTF-8", true)
 }
 
-/// Unwraps a function's answer in format 1.0. A body in base64 is decoded where `decodes` says so: a REST API does that for
-/// clients that accept one of its binary media types.
+/// Unwraps a function's answer in format 1.0. A body in base64 is decoded where `decodes` says so: a REST API does that
+/// for clients that accept one of its binary media types.
 pub(crate) fn from_function_v1(answer: &Bytes, decodes: bool) -> Result<Response, Malformed> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| Malformed::Json)?;
     let status = value.get("statusCode").ok_or(Malformed::StatusCode)?;
@@ -103,7 +103,7 @@ fn headers(value: &Value) -> Result<HeaderMap, Malformed> {
     for (name, value) in map(value, "headers")? {
         append(&mut headers, name, value, "headers")?;
     }
-    // The same headers often stand in both maps; the one that can hold all values counts.
+    // The same headers often stand in both maps; the one that can hold all values wins.
     let multiple = map(value, "multiValueHeaders")?;
     for (name, _) in &multiple {
         headers.remove(name.as_str());

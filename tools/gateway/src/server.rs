@@ -13,14 +13,14 @@ use tokio::{
 
 use crate::gateway::Gateway;
 
-/// How long a client may take to send a request's head. A connection between two requests waits for one, too, so this is
-/// longer than clients keep idle connections, which is 15 s at the shortest.
+/// How long a client may take to send a request's head. A connection between two requests waits for one, too, so this
+/// is longer than clients keep idle connections, which is 15 s at the shortest.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most that is kept of a request's head.
 const HEADER_LIMIT: usize = 64 * 1024;
 
-/// How long requests under way may still take once the end is asked for.
+/// How long running requests may take after a request to stop.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the gateway cannot serve.
@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Signals(#[source] io::Error),
 }
 
-/// Serves at `address` until SIGINT or SIGTERM, then lets requests under way end.
+/// Serves at `address` until SIGINT or SIGTERM, then lets running requests finish.
 pub(crate) async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> Result<(), Error> {
     let listener = TcpListener::bind(address).await.map_err(|error| Error::Bind(address, error))?;
     let local = listener.local_addr().map_err(|error| Error::Bind(address, error))?;

@@ -1,4 +1,5 @@
-//! An execution environment: one process of a function, from its start to its end. It has one event at a time, as in Lambda.
+//! An execution environment: one process of a function, from its start to its end. It has one event at a time, as in
+//! Lambda.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +16,8 @@ use crate::limit::Limit;
 use crate::process::{ProcessError, Usage};
 use crate::runtime_api::{Event, Message, RuntimeApi};
 
-/// How long Lambda lets a function initialise (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
+/// How long Lambda lets a function initialise
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A function as it is to be run.
@@ -117,7 +119,7 @@ impl Environment {
         Self::start_with(function, Stdio::inherit).await
     }
 
-    /// The same, and what the process writes is nobody's.
+    /// The same, and discards the output of the process.
     ///
     /// # Errors
     /// It cannot be started.
@@ -176,7 +178,7 @@ impl Environment {
         }
     }
 
-    /// From now on the process has the share of a CPU that its memory brings. Lambda gives a whole one before.
+    /// From now on the process has the CPU share of its memory size. Before that, Lambda provides a whole CPU.
     pub fn limit(&mut self) {
         self.limit = Share::of_memory(self.function.memory_megabytes).map(|share| Limit::hold(self.pid, share));
     }
@@ -199,7 +201,7 @@ impl Environment {
         let mut answer = None;
         loop {
             let message = match (self.receive(timeout).await, &answer) {
-                // It answered, and ended before it asked for more: the answer counts, as in Lambda.
+                // It answered, and ended before it asked for more: the answer is valid, as in Lambda.
                 (Err(EnvironmentError::Ended { .. }), Some(answer)) => return Ok(Answer::clone(answer)),
                 (message, _) => message?,
             };
@@ -239,7 +241,7 @@ impl Environment {
     async fn receive(&mut self, timeout: Duration) -> Result<Message, EnvironmentError> {
         let function = &self.function.name;
         tokio::select! {
-            // What it said before it ended counts.
+            // A message from before its end is still received.
             biased;
             message = self.api.messages.recv() => match message {
                 Some(message) => Ok(message),
@@ -258,7 +260,7 @@ impl Environment {
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        // A stopped process is let go on, so that its end is heard.
+        // A stopped process is continued, so that it can be killed.
         drop(self.limit.take());
     }
 }

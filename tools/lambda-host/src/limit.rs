@@ -1,9 +1,10 @@
-//! The share of a CPU that a function's memory brings it.
+//! The CPU share of a function, which Lambda derives from its memory size.
 //!
 //! Lambda gives CPU in proportion to memory: one whole CPU at 1769 MB
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>). Below that a function may run for a part of
-//! every 20 ms and is stopped for the rest. Here signals stop it: that needs no right that a laptop's user does not have.
-//! What is stopped has always run a little longer than it may, so what is too much is taken from the next periods.
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>). Below that a function may run for a part
+//! of every 20 ms and is stopped for the rest. Here signals stop it: that needs no right that a laptop's user does not
+//! have. What is stopped has always run a little longer than it may, so what is too much is taken from the next
+//! periods.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::process;
 
-/// Memory that brings one whole CPU, in MB.
+/// Memory size with one whole CPU, in MB.
 const WHOLE_CPU_MEGABYTES: u32 = 1769;
 /// How often a share is given anew.
 const PERIOD: Duration = Duration::from_millis(20);

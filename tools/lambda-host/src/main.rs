@@ -32,13 +32,14 @@ use crate::pool::Pool;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The functions: a JSON list of objects with name, program, arguments, variables, memory_megabytes, timeout_seconds.
+    /// The functions: a JSON list of objects with name, program, arguments, variables, memory_megabytes,
+    /// timeout_seconds.
     #[arg(long)]
     functions: PathBuf,
     /// The port of the Invoke API.
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// How many processes a function may have at once.
+    /// How many processes a function may have.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 }
@@ -99,8 +100,8 @@ async fn serve(arguments: Arguments) -> Result<(), HostError> {
     }
 }
 
-/// As Lambda answers `Invoke` (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>): an error of the function is
-/// status 200 with a header.
+/// As Lambda answers `Invoke` (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>): an error of the
+/// function is status 200 with a header.
 async fn answer(pools: Arc<BTreeMap<String, Pool>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let name = path

@@ -1,5 +1,5 @@
-//! The execution environments of a function: as many as there are requests at once, up to a limit, each with one event at a
-//! time. The one that was used last is used next, so that few stay warm.
+//! The execution environments of a function: as many as there are requests at once, up to a limit, each with one event
+//! at a time. The one that was used last is used next, so that few stay warm.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// At most `limit` at once.
+    /// At most `limit` at a time.
     pub(crate) fn new(function: Function, limit: usize) -> Self {
         Self { function, idle: Mutex::default(), free: Semaphore::new(limit) }
     }

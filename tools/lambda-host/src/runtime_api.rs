@@ -1,5 +1,5 @@
-//! The Runtime API of one function process (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>): the process asks
-//! for its next event, and answers it with a result or an error.
+//! The Runtime API of one function process (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>): the
+//! process asks for its next event, and answers it with a result or an error.
 
 use std::convert::Infallible;
 use std::io;

@@ -109,7 +109,7 @@ fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> 
         .arg(tools.dynamodb_local.join("DynamoDBLocal.jar"))
         // One set of tables whatever the caller's key and region; and nothing is sent to anybody.
         .args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string()])
-        // By itself it lets the scripts of every web page read and write the tables. This is nobody's origin.
+        // By default it lets the scripts of every web page read and write the tables. No page has this origin.
         .args(["-cors", "https://nobody.invalid"]);
     match storage {
         Storage::Memory => java.arg("-inMemory"),

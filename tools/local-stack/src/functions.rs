@@ -8,7 +8,7 @@
 //! where the loopback network has more than one address, as Linux has, `cargo lambda watch` listens at one of sixteen
 //! million, chosen anew at each start; and people invoke functions at the gateway's port for them.
 //!
-//! A function that ends is not started again by `cargo lambda watch`: whoever calls it waits in vain. So the runner
+//! `cargo lambda watch` does not restart a function that has ended: its callers wait in vain. So the runner
 //! starts it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It
 //! leaves the function's process id behind, by which the end is noticed.
 
@@ -210,7 +210,7 @@ impl Functions {
     }
 }
 
-/// An address of this machine that nobody guesses, where the whole network 127.0.0.0/8 is this machine's.
+/// An address of this machine that cannot be guessed, where the whole network 127.0.0.0/8 is this machine's.
 fn loopback_address() -> Result<IpAddr, FunctionsError> {
     if !cfg!(target_os = "linux") {
         return Ok(Ipv4Addr::LOCALHOST.into());
@@ -224,8 +224,8 @@ fn loopback_address() -> Result<IpAddr, FunctionsError> {
     Ok(Ipv4Addr::new(127, a, b, c.clamp(1, 254)).into())
 }
 
-/// What every function and the operator's command need to find DynamoDB Local. The key is none; DynamoDB Local wants
-/// one.
+/// What every function and the operator's command need to find DynamoDB Local. The key is a placeholder; DynamoDB Local
+/// wants one.
 #[must_use]
 pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([

@@ -111,7 +111,7 @@ impl Health {
     }
 }
 
-/// Which of the functions do not answer, and what came instead. All are asked at once.
+/// Which functions do not answer, and what they answered instead. All are called concurrently.
 fn silent(stack: &mut Stack, names: &[String], timeout: Duration) -> Result<Vec<(String, String)>, HealthError> {
     let url = stack.invoke_url();
     let asked: Vec<(String, JoinHandle<Result<(), String>>)> = names

@@ -17,7 +17,7 @@ const CARGO_LAMBDA: PythonTool =
     PythonTool { package: "cargo-lambda", program: "cargo-lambda", version: "1.9.2", minimum: &[1, 9, 0], with: &[] };
 const SAM: PythonTool =
     PythonTool { package: "aws-sam-cli", program: "sam", version: "1.170.0", minimum: &[1, 151, 0], with: &[] };
-/// The version that the SAM CLI brings, so that both say the same.
+/// The version in the SAM CLI, so that both agree.
 const CFN_LINT: PythonTool =
     PythonTool { package: "cfn-lint", program: "cfn-lint", version: "1.58.0", minimum: &[1], with: &[] };
 const CHECKOV: PythonTool =
@@ -403,7 +403,7 @@ impl PythonTool {
         self.installed()
     }
 
-    /// The program of the package's own environment, whatever is on PATH.
+    /// The program of the package's own environment, not the one on PATH.
     fn installed(&self) -> Result<PathBuf, InstallError> {
         let directory = self.environment(&tools())?;
         let program = directory.join("bin").join(self.program);
@@ -455,7 +455,7 @@ impl PythonTool {
     }
 }
 
-/// Java on PATH, or the one that a Python package brings.
+/// Java on PATH, or the one in a Python package.
 fn java() -> Result<PathBuf, InstallError> {
     let on_path = PathBuf::from(JAVA.program);
     if version_of(&on_path, &["-version"]).is_some_and(|version| version.as_slice() >= JAVA.minimum) {

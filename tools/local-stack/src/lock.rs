@@ -1,6 +1,7 @@
-//! Locks on what two commands must not use at once: the data of a stack, an installation that is under way.
+//! Locks on what two commands must not use at the same time: the data of a stack, a running installation.
 //!
-//! The operating system frees a lock when its process ends, however it ends. The file stays; it means nothing by itself.
+//! The operating system frees a lock when its process ends, however it ends. The file stays; it means nothing by
+//! itself.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -45,7 +46,7 @@ impl Lock {
     /// # Errors
     /// Another process has it, or its file cannot be used.
     pub fn take(directory: &Path) -> Result<Self, LockError> {
-        // Beside the directory, so that the directory can be removed by whoever has the lock.
+        // Beside the directory, so that the lock's holder can remove the directory.
         let path = directory.with_extension("lock");
         let failed = |error| LockError::Io(path.clone(), error);
         if let Some(parent) = path.parent() {
@@ -68,7 +69,7 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Takes the lock on a directory as soon as whoever has it is done.
+    /// Takes the lock on a directory as soon as its holder releases it.
     ///
     /// # Errors
     /// Its file cannot be used, or this program was asked to stop.

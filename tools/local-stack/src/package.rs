@@ -1,7 +1,7 @@
 //! What is deployed, built and weighed.
 //!
-//! Each function is built by itself with cargo-lambda, as `sam build` does it, so the bytes are the same. Lambda fetches and
-//! unpacks the archive at every cold start, so each has a budget.
+//! Each function is built by itself with cargo-lambda, as `sam build` does it, so the bytes are the same. Lambda
+//! fetches and unpacks the archive at every cold start, so each has a budget.
 
 use std::env;
 use std::ffi::OsString;
@@ -83,9 +83,9 @@ pub enum PackageError {
     TooLarge(Vec<String>),
 }
 
-/// Most bytes of a function's archive: a little more than it has (docs/PERFORMANCE.md says what it is made of), so that growth is
-/// noticed. Without an AWS SDK a function is small; login and account carry the estimate of passwords with its dictionaries. The
-/// code of arm64 is smaller.
+/// Most bytes of a function's archive: a little more than it has (docs/PERFORMANCE.md says what it is made of), so that
+/// growth is noticed. Without an AWS SDK a function is small; login and account carry the estimate of passwords with
+/// its dictionaries. The code of arm64 is smaller.
 #[must_use]
 pub fn budget_bytes(arch: Architecture, binary: &str) -> u64 {
     let (small, authorizer, large, other) = match arch {
@@ -184,8 +184,8 @@ pub fn unpack(archive: &Path, directory: &Path) -> Result<PathBuf, PackageError>
     Ok(bootstrap)
 }
 
-/// PATH with cargo-lambda's own directory: where it is a Python package, so is the Zig that it links with, and it asks the
-/// `python` on PATH for it.
+/// PATH with cargo-lambda's own directory: where it is a Python package, so is the Zig that it links with, and it asks
+/// the `python` on PATH for it.
 ///
 /// # Errors
 /// The directory cannot be on PATH.

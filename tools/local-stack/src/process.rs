@@ -61,7 +61,7 @@ pub enum ProcessError {
         /// The end of its log, if it has one.
         tail: String,
     },
-    /// It ended, and nobody knows how.
+    /// It ended, and its exit status is unknown.
     #[error("{name} ended{tail}")]
     Ended {
         /// What it is.

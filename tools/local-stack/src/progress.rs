@@ -39,7 +39,7 @@ impl Step {
         line(&format!("    {} {} ({seconds:.1} s)", coloured(GREEN, "done"), self.name));
     }
 
-    /// Ends the step badly; what comes after it goes on.
+    /// Marks the step as failed; the next steps still run.
     pub fn failed(self) {
         line(&format!("    {} {}", coloured(RED, "FAILED"), self.name));
     }

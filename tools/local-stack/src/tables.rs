@@ -1,7 +1,7 @@
 //! Tables on DynamoDB Local, as the template defines them.
 //!
-//! A `CreateTable` request is almost what the template says, so it is sent as it is: JSON over HTTP, without an SDK, which
-//! would have to be compiled before anything is seen.
+//! A `CreateTable` request is almost what the template says, so it is sent as it is: JSON over HTTP, without an SDK,
+//! which would have to be compiled before anything is seen.
 
 use sam_template::{Table, Template};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! `Globals`: properties that every function or HTTP API of a template has.
 //!
-//! SAM's rules: maps are merged, lists are joined with the global entries first, anything else is replaced. An intrinsic
-//! is a value, not a map.
+//! SAM's rules: maps are merged, lists are joined with the global entries first, anything else is replaced. An
+//! intrinsic is a value, not a map.
 
 use serde_json::{Map, Value};
 

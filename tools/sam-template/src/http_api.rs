@@ -90,8 +90,8 @@ pub struct LambdaAuthorizer {
     pub event: AuthorizerEvent,
     /// Whether it answers `isAuthorized` and not an IAM policy.
     pub enable_simple_responses: bool,
-    /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it. Those of a REST API
-    /// are written the same way here.
+    /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it. Those of a REST
+    /// API are written the same way here.
     pub identity_sources: Vec<String>,
     /// How long a verdict is kept; zero is not at all.
     pub result_ttl: Duration,

@@ -1,5 +1,5 @@
-//! Reads a SAM template and answers what local tooling asks of it: which tables to create, which functions there are and
-//! what is in their environments, which routes and authorizers an HTTP API has.
+//! Reads a SAM template and answers what local tooling asks of it: which tables to create, which functions there are
+//! and what is in their environments, which routes and authorizers an HTTP API has.
 //!
 //! A template that is deployed is the only definition of these things; reading it here keeps a second one from growing
 //! beside it. Nothing is looked up on a network: intrinsics are resolved against parameters, and what only AWS knows
@@ -104,8 +104,8 @@ impl Template {
         rest_api::read(self).map_err(|invalid| self.locate(invalid))
     }
 
-    /// APIs of the template that neither of the two speaks of, by their place in the template: WebSocket APIs, and those
-    /// made without SAM.
+    /// APIs of the template that neither of the two speaks of, by their place in the template: WebSocket APIs, and
+    /// those made without SAM.
     ///
     /// # Errors
     /// A resource or event is not as SAM wants it.

@@ -184,8 +184,8 @@ fn deploy(template: &Template) -> Result<(), sam_template::Error> {
     Ok(())
 }
 
-/// CloudFormation refuses such values by the same patterns and ranges before it makes anything. What it cannot see, a function
-/// refuses at its start (`e2e/tests/start.rs`).
+/// CloudFormation refuses such values by the same patterns and ranges before it makes anything. What it cannot see, a
+/// function refuses at its start (`e2e/tests/start.rs`).
 #[test]
 fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
     deploy(&template(&[])).unwrap();
@@ -214,7 +214,8 @@ fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
     }
 }
 
-/// Any page with the browser's own credentials would be no protection at all: they are never allowed, whatever the origins.
+/// Any page with the browser's own credentials would be no protection at all: they are never allowed, whatever the
+/// origins.
 #[test]
 fn no_origin_is_ever_allowed_together_with_credentials() {
     for origins in ["*", "https://app.example.com,http://localhost:5173"] {

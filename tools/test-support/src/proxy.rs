@@ -1,4 +1,5 @@
-//! A TCP proxy before DynamoDB Local: it shows every call and what it consumed, and loses answers or whole calls on request.
+//! A TCP proxy before DynamoDB Local: it shows every call and what it consumed, and loses answers or whole calls on
+//! request.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -172,10 +172,10 @@ const BREAKAGES: &[Breakage] = &[
         finding: "the access log must have $context.requestId",
     },
     Breakage {
-        what: "an alarm is on a metric that nobody writes",
+        what: "an alarm is on a metric that is never written",
         from: "      MetricName: 5xx\n",
         to: "      MetricName: 5XXError\n",
-        finding: "ServerErrorsAlarm is on AWS/ApiGateway/5XXError by ApiId, which nobody writes",
+        finding: "ServerErrorsAlarm is on AWS/ApiGateway/5XXError by ApiId, which is never written",
     },
     Breakage {
         what: "an alarm is silent when what it watches is gone",

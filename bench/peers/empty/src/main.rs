@@ -1,5 +1,5 @@
-//! The floor: a bootstrap that answers every event with an empty object, with the standard library alone. What it takes, the
-//! operating system and the Runtime API take.
+//! The floor: a bootstrap that answers every event with an empty object, with the standard library alone. What it
+//! takes, the operating system and the Runtime API take.
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

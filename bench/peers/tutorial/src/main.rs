@@ -1,4 +1,5 @@
-//! An authorizer as tutorials write it: a secret in the environment, HS256, a denylist in DynamoDB, everything by default.
+//! An authorizer as tutorials write it: a secret in the environment, HS256, a denylist in DynamoDB, everything by
+//! default.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jsonwebtoken::{DecodingKey, Validation, decode};

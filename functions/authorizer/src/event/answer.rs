@@ -67,16 +67,16 @@ struct Statement {
     resource: Stage,
 }
 
-/// Without a default, so that nobody can leave it to one.
+/// Without a default, so that it cannot be forgotten.
 #[derive(Debug, Serialize)]
 enum Effect {
     Allow,
     Deny,
 }
 
-/// The caller for the function behind, at `requestContext.authorizer`. REST and WebSocket APIs take strings, numbers and
-/// booleans only, and hand all of them on as strings: so they are strings here already. Numbers are decimal, roles are
-/// joined by a space.
+/// The caller for the function behind, at `requestContext.authorizer`. REST and WebSocket APIs take strings, numbers
+/// and booleans only, and hand all of them on as strings: so they are strings here already. Numbers are decimal, roles
+/// are joined by a space.
 #[derive(Debug, Serialize)]
 struct Context {
     sub: String,

@@ -1,5 +1,5 @@
-//! What API Gateway sends to a Lambda authorizer: five kinds of event, told apart by what API Gateway itself puts at the
-//! event's top and into its context, never by what a client can send.
+//! What API Gateway sends to a Lambda authorizer: five kinds of event, told apart by what API Gateway itself puts at
+//! the event's top and into its context, never by what a client can send.
 //!
 //! | Kind                    | `version` | `type`    | Besides                                    | Answer                 |
 //! |-------------------------|-----------|-----------|--------------------------------------------|------------------------|
@@ -65,8 +65,8 @@ pub(crate) enum Kind {
     HttpV2,
     /// HTTP API, payload format 1.0.
     HttpV1(Stage),
-    /// REST API, an authorizer of type TOKEN. API Gateway sends the one header and nothing else of the request: there is
-    /// no domain name, and so the issuer must be configured (`LATCHKEY_ISSUER`).
+    /// REST API, an authorizer of type TOKEN. API Gateway sends the one header and nothing else of the request: there
+    /// is no domain name, and so the issuer must be configured (`LATCHKEY_ISSUER`).
     RestToken(Stage),
     /// REST API, an authorizer of type REQUEST.
     RestRequest(Stage),
@@ -74,7 +74,7 @@ pub(crate) enum Kind {
     WebSocketConnect(Stage),
 }
 
-/// The request, as far as it matters, whatever kind of API it came by.
+/// The relevant parts of the request, for every kind of API.
 pub(crate) struct Event<'a> {
     pub(crate) kind: Kind,
     /// A name that came twice is there twice, or once with its values joined by a comma, which no token has.
@@ -143,10 +143,10 @@ impl<'a> Event<'a> {
 
     /// The one access token of the request.
     ///
-    /// It is that of the `Authorization` header. A script in a browser cannot set headers on a WebSocket, so `$connect`, and
-    /// nothing else, takes the query parameter `access_token` instead (RFC 6750 §2.3); both at once are refused. The
-    /// alternative, a token that pretends to be a subprotocol in `Sec-WebSocket-Protocol`, is not read: the function behind
-    /// `$connect` would have to answer with a subprotocol, or browsers drop the connection.
+    /// It is that of the `Authorization` header. A script in a browser cannot set headers on a WebSocket, so
+    /// `$connect`, and nothing else, takes the query parameter `access_token` instead (RFC 6750 §2.3); both at once are
+    /// refused. The alternative, a token that pretends to be a subprotocol in `Sec-WebSocket-Protocol`, is not read:
+    /// the function behind `$connect` would have to answer with a subprotocol, or browsers drop the connection.
     ///
     /// # Errors
     /// There is not exactly one.

@@ -1,4 +1,4 @@
-//! The members of an event that are read, of whatever kind it is, in one pass and without a copy: every request pays for this.
+//! The members that are read of any kind of event, in one pass and without a copy: every request pays for this.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,8 +22,8 @@ pub(super) struct Payload<'a> {
     pub(super) authorizer_type: Text<'a>,
     #[serde(borrow)]
     pub(super) method_arn: Option<Text<'a>>,
-    /// The value of the header that an authorizer of type TOKEN is configured to read, `Authorization` unless somebody chose
-    /// another.
+    /// The value of the header that an authorizer of type TOKEN is configured to read, `Authorization` unless somebody
+    /// chose another.
     #[serde(borrow)]
     pub(super) authorization_token: Option<Text<'a>>,
     #[serde(borrow)]
@@ -70,14 +70,14 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// One pair for each value. Of a name that a client sent twice, the map of single values has only the last: the other map is
-/// what counts, where there is one.
+/// One pair for each value. Of a name that a client sent twice, the map of single values has only the last: the other
+/// map is what counts, where there is one.
 pub(super) fn pairs<'a>(several: Option<Map<'a, Vec<Text<'a>>>>, single: Option<Map<'a, Text<'a>>>) -> Vec<Pair<'a>> {
     match (several, single) {
         (Some(Map(several)), _) => several
             .into_iter()
             .flat_map(|(name, values)| {
-                // A name without a value is there all the same.
+                // A name without a value is present nevertheless.
                 let nothing = values.is_empty().then_some(Text(Cow::Borrowed("")));
                 values.into_iter().chain(nothing).map(move |value| (name.0.clone(), value.0))
             })
@@ -111,7 +111,8 @@ impl<'a> From<Text<'a>> for Cow<'a, str> {
     }
 }
 
-/// An object's members as they come. A hash map would take time to fill, and a name that comes twice would be there once.
+/// An object's members as they come. A hash map would take time to fill, and a name that comes twice would be there
+/// once.
 pub(super) struct Map<'a, V>(Vec<(Text<'a>, V)>);
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Map<'a, V> {

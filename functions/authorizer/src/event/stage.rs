@@ -9,14 +9,16 @@ const MAX_BYTES: usize = 512;
 
 /// Every route of one stage of one API, `arn:aws:execute-api:region:account:api/stage/*`.
 ///
-/// API Gateway may keep a policy and apply it to the token's next request, whichever route that is for: a policy for the
-/// one route that was asked about would refuse every other. What a caller may do on a route is the function's to decide.
+/// API Gateway may keep a policy and apply it to the token's next request, whichever route that is for: a policy for
+/// the one route that was asked about would refuse every other. What a caller may do on a route is the function's to
+/// decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Stage(String);
 
 impl Stage {
-    /// The stage that a `methodArn` is in: `arn:partition:execute-api:region:account:api/stage/GET/path`, or `…/$connect`.
+    /// The stage that a `methodArn` is in: `arn:partition:execute-api:region:account:api/stage/GET/path`, or
+    /// `…/$connect`.
     ///
     /// # Errors
     /// It is something else. What would be a wildcard or a variable in a policy is in no part that is taken over.

@@ -1,4 +1,4 @@
-//! How many invocations are under way, and who may make some without the API.
+//! The limit of running invocations, and invocations without the API.
 
 use std::{
     thread,
@@ -37,7 +37,9 @@ fn of_300_requests_at_once_that_take_long_all_are_answered_and_90_are_under_way(
     // Who comes late on a slow machine may find a place that is free again.
     assert!(served.len() >= 90 && throttled.len() >= 100, "{} served", served.len());
     assert_eq!(functions.most_under_way(), 90);
-    gateway.wait_for_error("pause: 90 invocations are under way, and no more may be: it is throttled");
+    gateway.wait_for_error(
+        "pause: 90 invocations are already running, the limit set by --concurrency: this one is throttled",
+    );
     assert_eq!(send(port, "GET /pause", &[]).status, 200, "there is room again");
 }
 
