@@ -15,7 +15,7 @@ const MIN_ACCESS_TOKEN_LIFETIME_SECONDS: u64 = 60;
 /// `LATCHKEY_KMS_KEY_ID`.
 ///
 /// # Errors
-/// Neither is set.
+/// Neither variable is set.
 pub fn wrapping_key() -> Result<WrappingKey, ConfigError> {
     match env::var("LATCHKEY_SEALING_KEY").ok().filter(|key| !key.is_empty()) {
         Some(key) => Ok(WrappingKey::Local(SecretString::from(key))),
@@ -80,8 +80,8 @@ pub fn access_token_lifetime_seconds() -> Result<u64, ConfigError> {
     )
 }
 
-/// For how long a refresh token may be presented again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough
-/// for a client whose answer was lost and for a second tab, no longer.
+/// For how long a refresh token may be sent again, in seconds, from `LATCHKEY_REFRESH_GRACE_SECONDS`: long enough
+/// for a lost response or a second tab.
 ///
 /// # Errors
 /// It is missing, no number, or more than 60.
@@ -98,7 +98,7 @@ pub fn free_attempts_per_address() -> Result<u64, ConfigError> {
     number_in("LATCHKEY_FREE_ATTEMPTS_PER_ADDRESS", 1..=1_000_000, "a whole number from 1 to 1000000")
 }
 
-/// Fewest code points of a new password, from `LATCHKEY_MIN_PASSWORD_LENGTH`.
+/// Minimum length of a new password in code points, from `LATCHKEY_MIN_PASSWORD_LENGTH`.
 ///
 /// # Errors
 /// It is missing, no number, or outside of 8 to 64.
@@ -120,7 +120,7 @@ pub fn signing_algorithm() -> Result<SigningAlgorithm, ConfigError> {
 /// empty, they are those that every stack needs.
 ///
 /// # Errors
-/// It names something that is no purpose.
+/// It names an unknown purpose.
 pub fn key_purposes() -> Result<Vec<KeyPurpose>, ConfigError> {
     purposes(&env::var("LATCHKEY_KEY_PURPOSES").unwrap_or_default())
 }
@@ -142,7 +142,7 @@ pub fn accepts_hs256() -> Result<bool, ConfigError> {
     switch("LATCHKEY_HS256", ("accepted", "refused"), "`accepted` or `refused`")
 }
 
-/// Whether people may register themselves, from `LATCHKEY_REGISTRATION`.
+/// Whether registration is enabled, from `LATCHKEY_REGISTRATION`.
 ///
 /// # Errors
 /// It is neither `enabled` nor `disabled`.
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "the environment variable LATCHKEY_KEY_PURPOSES names `{unknown}`, which is no purpose of a key"
+                    "the environment variable LATCHKEY_KEY_PURPOSES names `{unknown}`, which is not a purpose of keys"
                 )
             );
         }

@@ -17,7 +17,7 @@ use shared::http::error::{CHALLENGE, RequestError};
 use shared::http::problem::Problem;
 use shared::http::response::ResponseError;
 
-/// Why a request is not answered as it asks.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error(transparent)]
@@ -78,7 +78,7 @@ fn problem(error: &ApiError) -> Problem {
             Problem::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", "The only `grant_type` is `refresh_token`.")
         }
         ApiError::InvalidScope => {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_scope", "There are no scopes; leave `scope` out.")
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_scope", "Scopes are not supported; omit `scope`.")
         }
         ApiError::InvalidClient => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_client", "The only `client_id` is `latchkey`.")
@@ -86,7 +86,7 @@ fn problem(error: &ApiError) -> Problem {
         ApiError::RegistrationDisabled => Problem::new(
             StatusCode::FORBIDDEN,
             "registration_disabled",
-            "Registration is switched off. Ask an administrator for an account.",
+            "Registration is disabled. Ask an administrator for an account.",
         ),
         ApiError::NoSuchSession => {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "You have no session with this id.")
@@ -138,7 +138,7 @@ fn change_password(error: &ChangePasswordError) -> Problem {
     }
 }
 
-/// `refused` is the one answer for everybody who could not be authenticated.
+/// `refused` is the response to every failed authentication.
 fn authentication(error: &AuthenticationError, refused: impl FnOnce() -> Problem) -> Problem {
     let problem = match error {
         AuthenticationError::UnknownUser | AuthenticationError::WrongPassword | AuthenticationError::DisabledUser => {
@@ -179,11 +179,11 @@ fn account(error: &AccountError) -> Problem {
         AccountError::Taken => {
             Problem::new(StatusCode::CONFLICT, "username_taken", "This username is taken. Choose another one.")
         }
-        // Only a caller whose user was deleted or changed at this very moment gets here.
+        // Only if the caller's user was deleted or changed concurrently.
         AccountError::Unknown => Problem::new(
             StatusCode::CONFLICT,
             "conflict",
-            "The account was changed at the same time. Nothing was done; log in and try again.",
+            "The account was changed at the same time. Nothing was changed; log in and try again.",
         ),
         AccountError::Store(error) => store(error),
         AccountError::Hash(_) | AccountError::Random(_) => Problem::internal(),
@@ -199,7 +199,7 @@ fn refresh(error: &RefreshError) -> Problem {
         | RefreshError::UserRevoked => Problem::new(
             StatusCode::BAD_REQUEST,
             "invalid_grant",
-            "The refresh token is not valid any more. Log in again.",
+            "The refresh token is no longer valid. Log in again.",
         ),
         RefreshError::Throttle(error) => throttle(error),
         RefreshError::Store(error) => store(error),

@@ -4,7 +4,7 @@
 //! - [`config`]: the settings of `auth`, from the environment.
 //! - [`environment`]: the tables and services that a function is made of.
 //! - [`error`]: one exhaustive match for each error of `auth`: its status, its code and its sentence.
-//! - [`request`]: what `auth` wants to know of a request: the caller, the issuer, where it comes from.
+//! - [`request`]: what `auth` needs from a request: the caller, the issuer, the source address.
 //! - [`response`]: the bodies that more than one function answers.
 
 pub mod config;

@@ -1,4 +1,4 @@
-//! What `auth` wants to know of a request.
+//! What `auth` needs from a request.
 
 use auth::id::{SessionId, UserId};
 use auth::login::RequestSource;
@@ -30,7 +30,7 @@ pub fn issuer(request: &Request, parties: &TokenParties) -> Result<String, ApiEr
     parties.issuer(domain_name).ok_or(ApiError::NoIssuer)
 }
 
-/// Where a login comes from.
+/// The source of a login.
 ///
 /// # Errors
 /// The issuer is neither configured nor known from the request.
@@ -43,19 +43,19 @@ pub fn source(request: &Request, parties: &TokenParties) -> Result<RequestSource
     Ok(RequestSource { issuer: issuer(request, parties)?, network: network(request), origin })
 }
 
-/// The network that the request came from, by which attempts are counted. `None` where the address cannot be read: an
-/// error of this deployment, or of what stands in front of the API, that must not make all clients one.
+/// The network that the request came from, by which attempts are counted. `None` if the address cannot be parsed. That
+/// is an error of this deployment or of a proxy in front of the API, and must not make all clients share one counter.
 #[must_use]
 pub fn network(request: &Request) -> Option<SourceNetwork> {
     let address = context(request).and_then(|context| context.http.source_ip.as_deref());
     let network = address.and_then(SourceNetwork::of);
     if network.is_none() {
-        // Without its value: nobody knows what it holds.
+        // Without its value, which may be anything.
         tracing::error!(
             event = "source_address",
             outcome = "failed",
             reason = "unreadable_source_address",
-            "the request's sourceIp is no address; nothing is counted for its network"
+            "the request's sourceIp is not an address; nothing is counted for its network"
         );
     }
     network

@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::http::StatusCode;
 use shared::http::response::{self, Response, ResponseError};
 
-/// The response that hands out tokens (RFC 6749 §5.1).
+/// The response with tokens (RFC 6749 §5.1).
 ///
 /// # Errors
 /// It cannot be written as JSON.

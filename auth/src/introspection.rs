@@ -51,7 +51,6 @@ impl TokenKind {
     }
 }
 
-/// A token that is active.
 #[derive(Debug)]
 pub enum ActiveToken {
     Access(AccessTokenClaims),

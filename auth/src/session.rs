@@ -16,7 +16,6 @@ pub const ABSOLUTE_LIFETIME_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// Longest `User-Agent` that is kept, in characters.
 const MAX_USER_AGENT_CHARACTERS: usize = 256;
 
-/// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub sid: SessionId,

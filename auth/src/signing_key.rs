@@ -48,7 +48,6 @@ impl fmt::Display for KeyPurpose {
 /// What kind of key to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// For access tokens.
     AccessToken(SigningAlgorithm),
     /// For refresh tokens: always HMAC-SHA-256.
     RefreshToken,

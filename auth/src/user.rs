@@ -35,7 +35,6 @@ impl UserStatus {
     }
 }
 
-/// A user.
 #[derive(Clone, Debug)]
 pub struct User {
     pub username: Username,
@@ -111,6 +110,5 @@ pub enum Change<'a> {
     Nothing,
     /// The user may not log in any more.
     Disable,
-    /// The password.
     PasswordHash(&'a SecretString),
 }

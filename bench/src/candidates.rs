@@ -1,4 +1,4 @@
-//! Who is measured: the functions that are deployed, and their peers, each with its event.
+//! The candidates: the deployed functions and their peers, each with its event.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::endpoints::{Endpoints, PEER_DENYLIST, PEER_USERS};
 /// The secret of the peers' tokens.
 const PEER_SECRET: &str = "a secret of the peers, of more than thirty-two bytes";
 
-/// A function and what it is sent.
+/// A function and its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) name: &'static str,
@@ -27,13 +27,13 @@ pub(crate) struct Candidate {
     pub(crate) events: Events,
 }
 
-/// What a function is sent, and how to tell that it did its work.
+/// The events of a function, and how to recognise a correct response.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     template: Value,
     /// Whether each has a user's name of its own.
     unknown_users: bool,
-    /// What is in every right answer.
+    /// A part of every correct response.
     mark: &'static str,
 }
 
@@ -170,7 +170,7 @@ impl Candidates {
     }
 }
 
-/// What the archives have: of the functions that run here, and of those that are deployed.
+/// The sizes of the archives: of the functions that run here, and of those that are deployed.
 pub(crate) fn sizes(packages: &Path, deployed: &Path) -> Result<Vec<Size>, Anything> {
     let here = BENCHED.map(|name| (packages, name));
     let there = WEIGHED.map(|name| (deployed, name));
@@ -211,7 +211,7 @@ async fn access_token(login: &Function, events: &Events) -> Result<String, Anyth
     Ok(body["access_token"].as_str().ok_or_else(|| format!("the login answered {answer}"))?.to_owned())
 }
 
-#[allow(clippy::disallowed_methods, reason = "the token has to last from now on")]
+#[allow(clippy::disallowed_methods, reason = "the token expires too early")]
 fn peer_token() -> Result<String, Anything> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let claims = json!({ "sub": "alice", "jti": "a-token-of-a-peer", "iat": now, "exp": now + 86_400 });

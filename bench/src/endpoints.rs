@@ -1,6 +1,6 @@
 //! Where the functions find DynamoDB: DynamoDB Local for warm calls, and for cold starts a stand-in that speaks TLS,
-//! which DynamoDB Local does not. The stand-in gives the answers of DynamoDB Local, from memory once it has asked for
-//! them, so that what is measured is the function's handshake and not Java.
+//! which DynamoDB Local does not. The stand-in returns the responses of DynamoDB Local, cached after the first call, so that
+//! the function's handshake is measured and not Java.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -40,7 +40,7 @@ pub(crate) const PEER_DENYLIST: &str = "bench-peer-denylist";
 pub(crate) const PEER_USERS: &str = "bench-peer-users";
 /// The key that seals private keys. It seals nothing but this run's.
 const SEALING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-/// Where systems have their roots: Debian, and Amazon Linux as Lambda has it.
+/// Where systems keep their root certificates: Debian, and Amazon Linux as in Lambda.
 const BUNDLES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// DynamoDB, twice, with the template's tables, keys and demo users.
@@ -53,9 +53,9 @@ pub(crate) struct Endpoints {
     pub(crate) tls: String,
     /// The stand-in's root alone.
     pub(crate) root: PathBuf,
-    /// It beside the five of Amazon: what a function of ours reads.
+    /// It and Amazon's five: the file of our functions.
     pub(crate) amazon_roots: PathBuf,
-    /// It beside the system's: what the SDK reads where it is told nothing.
+    /// It and the system's: the SDK's default.
     pub(crate) system_roots: PathBuf,
 }
 
@@ -64,7 +64,7 @@ impl Endpoints {
         let tools = Tools::find_or_install()?;
         let dynamodb = DynamoDbLocal::start(&tools, Storage::Memory, output.join("dynamodb.log"))?;
         let plain = dynamodb.endpoint();
-        // All calls come from one address, and many names that nobody has fail.
+        // All calls come from one address, and many unknown names fail.
         let parameters = [("FreeAttemptsPerAddress".to_owned(), "1000000".to_owned())].into();
         let template = stack::template(STACK, &parameters)?;
         tables::create(&plain, &template)?;
@@ -91,7 +91,7 @@ impl Endpoints {
                 let _ = stream.set_nodelay(true);
                 let (acceptor, stand_in) = (acceptor.clone(), Arc::clone(&stand_in));
                 tokio::spawn(async move {
-                    // Who goes away in the middle has been measured.
+                    // A client that closes the connection early has been measured.
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let service = service_fn(move |request| {
                         let stand_in = Arc::clone(&stand_in);
@@ -166,7 +166,7 @@ fn peer_tables(endpoint: &str, environment: &HashMap<String, String>) -> Result<
 fn certificate() -> Result<(String, TlsAcceptor), Anything> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // A name of its own: one whose issuer has the same name would be taken for self-signed.
+    // A name of its own: a certificate with its issuer's name would be treated as self-signed.
     params.distinguished_name.push(DnType::CommonName, "the bench's root");
     let key = KeyPair::generate()?;
     let root = params.self_signed(&key)?.pem();
@@ -181,7 +181,7 @@ fn certificate() -> Result<(String, TlsAcceptor), Anything> {
     Ok((root, TlsAcceptor::from(Arc::new(config))))
 }
 
-/// What DynamoDB Local answered, by what was asked.
+/// The responses of DynamoDB Local, by request.
 struct StandIn {
     upstream: String,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -222,7 +222,7 @@ impl StandIn {
     }
 }
 
-/// What makes two requests the same: all but the time in them.
+/// The identity of a request: everything except the time in it.
 fn question(target: &str, body: &Value) -> String {
     let mut values = body["ExpressionAttributeValues"].clone();
     if let Some(values) = values.as_object_mut() {

@@ -1,4 +1,4 @@
-//! Iterations: in each, every candidate has its turn, in another order.
+//! Iterations: each runs every candidate once, in another order.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) struct Cold {
     pub(crate) memory_megabytes: u32,
     /// From the start of the process to its first request for an event.
     pub(crate) ready_ms: f64,
-    /// From there to the first answer: what the first caller waits for, on top of Lambda's own start.
+    /// From there to the first response: the wait of the first caller, in addition to Lambda's own start.
     pub(crate) first_call_ms: f64,
     /// Both together. The time between them is the harness's, and a real event is there already.
     pub(crate) first_answer_ms: f64,
@@ -51,8 +51,8 @@ pub(crate) struct Warm {
     pub(crate) peak_rss_bytes: u64,
 }
 
-/// The order of a iteration, another each time, so that nobody always follows the same one: a process that was stopped
-/// for most of its time leaves the machine in another state than one that was busy.
+/// The order of an iteration, different each time, so that no candidate always follows the same one: a process that was
+/// stopped for most of its time leaves the machine in another state than a busy one.
 fn order(iteration: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     fastrand::Rng::with_seed(iteration as u64).shuffle(&mut order);
@@ -160,7 +160,7 @@ struct Samples {
 }
 
 impl Samples {
-    /// A iteration: a process of its own, some calls, and then those that are measured.
+    /// An iteration: a new process, some warm-up calls, and then the measured ones.
     #[allow(clippy::cast_precision_loss, reason = "a number of calls is small")]
     async fn add(
         &mut self,

@@ -40,7 +40,7 @@ pub(crate) struct Load {
     pub(crate) requests_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// Answers that were not what they should be.
+    /// Wrong responses.
     pub(crate) wrong: usize,
     /// Memory of all functions' processes in the second fifth of the time and in the last: the middle of what was seen
     /// there.
@@ -161,7 +161,7 @@ impl Session {
     }
 }
 
-/// What one client saw: how long each request took, and what was wrong.
+/// The result of one client: the duration of each request, and the errors.
 #[derive(Default)]
 struct Seen {
     took_ms: Vec<f64>,

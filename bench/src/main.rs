@@ -1,4 +1,4 @@
-//! What Latchkey's functions take, in time, CPU and memory, beside their peers. `cargo xtask bench` builds everything
+//! The time, CPU and memory of Latchkey's functions, compared with their peers. `cargo xtask bench` builds everything
 //! this needs and starts it.
 //!
 //! Functions that are compared are measured interleaved in one run, so that a busy machine slows all of them down.
@@ -24,7 +24,7 @@ use crate::candidates::Candidates;
 use crate::endpoints::Endpoints;
 use crate::report::Report;
 
-/// Measures the functions that are deployed, beside their peers.
+/// Measures the deployed functions and their peers.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The functions' packages, unpacked: a directory for each, with its bootstrap.
@@ -39,10 +39,10 @@ struct Arguments {
     /// Where the results go.
     #[arg(long)]
     output: PathBuf,
-    /// Fewer iterations and a short load: an impression, no proof.
+    /// Fewer iterations and a short load: an impression, not a proof.
     #[arg(long)]
     quick: bool,
-    /// These parts alone. What is not measured has no target.
+    /// Only these parts. Figures that are not measured have no target.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Effort {
     pub(crate) cold_iterations: usize,
     /// Of authorizers.
     pub(crate) warm: Calls,
-    /// Of what hashes.
+    /// Of functions that hash.
     pub(crate) warm_hashing: Calls,
     /// Seconds of load for each concurrency.
     pub(crate) load_seconds: u64,

@@ -1,4 +1,4 @@
-//! The results: a table for people, JSON for programs, a picture.
+//! The results: a table for people, JSON for programs, a chart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -73,7 +73,7 @@ impl Report {
     fn table(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         let kind = match (self.is_quick, self.parts.len() == Part::value_variants().len()) {
-            (true, _) => "a short run: an impression, no proof",
+            (true, _) => "a short run: an impression, not a proof",
             (false, true) => "a full run",
             (false, false) => "some parts of a full run",
         };
@@ -196,7 +196,7 @@ impl Report {
         for target in &self.targets {
             let verdict = match (target.is_reached, target.is_explained) {
                 (true, _) => "reached",
-                (false, true) => "MISSED (docs/PERFORMANCE.md says why)",
+                (false, true) => "MISSED (explained in docs/PERFORMANCE.md)",
                 (false, false) => "MISSED",
             };
             let side = if target.is_least { "at least" } else { "at most" };

@@ -1,5 +1,5 @@
-//! What the figures are to reach. A figure that misses its target fails the run, unless docs/PERFORMANCE.md says what
-//! limits it, and then up to what.
+//! The targets of the figures. A figure that misses its target fails the run, unless docs/PERFORMANCE.md explains the miss,
+//! and then up to a bound.
 
 use crate::parts::Part;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::iterations::{Cold, Warm};
 use crate::load::Load;
 use crate::report::Report;
 
-/// CPU time until the first answer, beyond which AWS-LC must have gathered jitter again: that takes 38 ms.
+/// CPU time until the first response. Above it, AWS-LC's jitter entropy must be on again, which takes 38 ms.
 const CPU_OF_A_COLD_START_MS: f64 = 10.0;
 /// The algorithms of which verifying is measured.
 const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "HS256", "RS256"];
@@ -24,11 +24,11 @@ pub(crate) struct Target {
     /// Whether the limit is the least that will do, or the most.
     pub(crate) is_least: bool,
     pub(crate) is_reached: bool,
-    /// Whether docs/PERFORMANCE.md says why it is missed, by as much as this.
+    /// Whether docs/PERFORMANCE.md explains a miss of this size.
     pub(crate) is_explained: bool,
 }
 
-/// Targets that are missed on some machines, why is written down, and the worst that is explained by it.
+/// Targets that some machines miss, with the worst value that docs/PERFORMANCE.md explains.
 const EXPLAINED: [(&str, f64); 8] = [
     ("authorizer, cold: times the empty bootstrap", 4.3),
     // Of all machines that are not much slower than those of docs/PERFORMANCE.md.
@@ -42,7 +42,7 @@ const EXPLAINED: [(&str, f64); 8] = [
 ];
 
 fn is_within(found: f64, is_least: bool, limit: f64) -> bool {
-    // What was not found is within nothing.
+    // A missing figure reaches no target.
     if is_least { found >= limit } else { found <= limit }
 }
 
@@ -143,7 +143,7 @@ fn of_hashing(calls: &[Warm]) -> Vec<Target> {
     vec![
         target("login, warm: CPU, times Argon2id alone", login / alone, false, 1.10),
         target("login of an unknown user: CPU, times Argon2id alone", unknown / alone, false, 1.10),
-        // Who does not hash for an unknown user is fast, and tells which names exist.
+        // A login that does not hash for an unknown user is faster, and reveals which names exist.
         target("login of an unknown user: CPU, times that of a known one", unknown / login, true, 0.90),
         target("login: MB of memory at its peak", peak, false, argon2 + 8.0),
     ]

@@ -38,36 +38,36 @@ pub(crate) struct KeysArguments {
 
 #[derive(Subcommand)]
 enum KeysCommand {
-    /// Make the keys that are due, as the stack does by itself once a day: the first ones, or successors
+    /// Create the keys that are due, as the stack itself does once a day: the first ones, or successors
     ///
     /// Needs LATCHKEY_KMS_KEY_ID, the deployment's own.
     Init {
-        /// What a new access-token key is for: ES256, RS256, EdDSA or HS256
+        /// The algorithm of a new access-token key: ES256, RS256, EdDSA or HS256
         #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
         algorithm: SigningAlgorithm,
     },
     /// List all keys: which one signs, which ones verify, and until when
     List,
-    /// Make new keys now, which take over a day later; the old ones verify until their last token has expired
+    /// Create new keys now, which sign from a day later; the old ones verify until their last token has expired
     ///
     /// Needs LATCHKEY_KMS_KEY_ID, the deployment's own.
     Rotate {
-        /// What the new access-token key is for: ES256, RS256, EdDSA or HS256
+        /// The algorithm of the new access-token key: ES256, RS256, EdDSA or HS256
         #[arg(long, env = "LATCHKEY_SIGNING_ALGORITHM", default_value_t = SigningAlgorithm::Es256)]
         algorithm: SigningAlgorithm,
-        /// Take over immediately. Other verifiers that cached the key set may reject new tokens until they read it
+        /// Sign immediately. Other verifiers that cached the key set may reject new tokens until they read it
         /// again
         #[arg(long)]
         now: bool,
         /// Only the keys of this purpose: access-token or refresh-token
         #[arg(long, value_parser = purpose)]
         purpose: Option<KeyPurpose>,
-        /// When the new keys stop to sign, in seconds after they take over
+        /// When the new keys stop signing, in seconds after they start
         #[arg(long, value_name = "SECONDS", default_value_t = RotationPolicy::default().sign_for_seconds,
               value_parser = clap::value_parser!(u64).range(10..))]
         sign_for: u64,
     },
-    /// Revoke a key that somebody else may have: every token that it made is rejected within a minute
+    /// Revoke a key that may be stolen: every token that it signed is rejected within a minute
     ///
     /// It waits until every function has read the key that signs in its place, at most 70 s after `rotate --now`. Until
     /// then a login could issue tokens of the revoked key, which are immediately rejected. Ctrl-C while it waits leaves
@@ -77,13 +77,13 @@ enum KeysCommand {
         /// The key's id
         #[arg(allow_hyphen_values = true)]
         kid: String,
-        /// Do not wait. Whoever logs in or refreshes within the next minute may have to log in again
+        /// Do not wait. Users who log in or refresh within the next minute may have to log in again
         #[arg(long)]
         at_once: bool,
     },
     /// Print the secret of an HS256 key in base64url, for another verifier, which could then sign tokens too
     ///
-    /// Needs LATCHKEY_KMS_KEY_ID, and the right to decrypt with it.
+    /// Needs LATCHKEY_KMS_KEY_ID, and the permission to decrypt with it.
     Export {
         /// The key's id
         #[arg(allow_hyphen_values = true)]
@@ -98,24 +98,24 @@ pub(crate) enum KeysError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Wrapping(#[from] WrappingError),
-    #[error("no key was made")]
+    #[error("no key was created")]
     Rotation(#[from] RotationError),
     #[error("the table of keys did not answer")]
     Store(#[from] StoreError),
     #[error("there is no key {0}; `latchkey keys list` shows all")]
     Unknown(KeyId),
     #[error(
-        "no {purpose} key but {kid} signs for the next minutes: nobody could log in. `latchkey keys rotate --now` makes another one first"
+        "{kid} is the only {purpose} key that signs for the next minutes: without it nobody could log in. First create another one with `latchkey keys rotate --now`"
     )]
     OnlyKey { kid: KeyId, purpose: KeyPurpose },
     #[error(
-        "{kid} is the newest {purpose} key that signs: functions would go on signing with it for up to {READ_BY_ALL_SECONDS} s. `latchkey keys rotate --now --purpose {purpose}` makes a newer one first; --at-once revokes it all the same"
+        "{kid} is the newest {purpose} key that signs: functions would sign with it for up to {READ_BY_ALL_SECONDS} s more. First create a newer one with `latchkey keys rotate --now --purpose {purpose}`, or revoke it anyway with --at-once"
     )]
     Signs { kid: KeyId, purpose: KeyPurpose },
     #[error("interrupted; {0} is not revoked")]
     Interrupted(KeyId),
     #[error(
-        "{0} is no HS256 key of access tokens: its public half is in the key set, and nothing else leaves the system"
+        "{0} is not an HS256 key of access tokens. Public keys are in the key set, and other private keys cannot be exported"
     )]
     NotExportable(KeyId),
 }
@@ -155,7 +155,7 @@ pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
             let default = RotationPolicy::default();
             let policy = RotationPolicy {
                 publish_ahead_seconds: if now { 0 } else { default.publish_ahead_seconds },
-                // Whatever its age.
+                // Regardless of its age.
                 rotate_after_seconds: 0,
                 sign_for_seconds: sign_for,
             };
@@ -186,7 +186,7 @@ async fn make(
     let purpose = kind.purpose();
     let rotated = rotate(table, wrapper, kind, policy, EpochSeconds::now()).await?;
     if let (Rotated::Made(record), 0) = (&rotated, policy.publish_ahead_seconds) {
-        // One that follows a key of this very second signs in the next.
+        // If another key was created in the same second, this one signs from the next second on.
         while EpochSeconds::now() < record.activates_at {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -195,11 +195,11 @@ async fn make(
     let (text, record, made) = match rotated {
         Rotated::NotDue(record) => (format!("{purpose}: {} signs already", record.kid), record, false),
         Rotated::MadeByAnother(record) => {
-            (format!("{purpose}: {} was made by somebody else at this moment, and signs", record.kid), record, false)
+            (format!("{purpose}: {} was created concurrently, and signs", record.kid), record, false)
         }
         Rotated::Made(record) if record.activates_at <= now => (
             format!(
-                "{purpose}: made {} ({}), which signs from now on; every function knows it within {READ_BY_ALL_SECONDS} s",
+                "{purpose}: created {} ({}), which signs from now on; every function knows it within {READ_BY_ALL_SECONDS} s",
                 record.kid, record.alg
             ),
             record,
@@ -207,7 +207,7 @@ async fn make(
         ),
         Rotated::Made(record) => (
             format!(
-                "{purpose}: made {} ({}), which is published now and signs in {}; the old key verifies until its last token has expired",
+                "{purpose}: created {} ({}), which is published now and signs in {}; the old key verifies until its last token has expired",
                 record.kid,
                 record.alg,
                 span(record.activates_at.seconds_since(now).unwrap_or_default())
@@ -231,7 +231,7 @@ async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError>
         for record in records {
             let state = if signs.as_ref() == Some(&record.kid) {
                 format!(
-                    "signs, for {} more at the most",
+                    "signs, for at most {} more",
                     span(record.retires_at.seconds_since(now).unwrap_or_default())
                 )
             } else if now < record.activates_at {
@@ -261,7 +261,7 @@ async fn revoke(table: &SigningKeysTable, kid: &KeyId, at_once: bool, output: Ou
     table.delete(purpose, kid).await?;
     let what = match purpose {
         KeyPurpose::AccessToken => "every access token that it signed is invalid",
-        KeyPurpose::RefreshToken => "every refresh token that it made is invalid, and with it the session",
+        KeyPurpose::RefreshToken => "every refresh token that it signed is invalid, and so is its session",
     };
     let text = format!(
         "{purpose}: {kid} is revoked; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
@@ -270,7 +270,7 @@ async fn revoke(table: &SigningKeysTable, kid: &KeyId, at_once: bool, output: Ou
     Ok(())
 }
 
-/// When a key can be revoked while no function issues tokens with it any more.
+/// When a key can be revoked because no function issues tokens with it.
 #[derive(Debug, PartialEq, Eq)]
 enum Ready {
     /// From this moment on.
@@ -288,7 +288,7 @@ fn ready_at(records: &[KeyRecord], kid: &KeyId, now: EpochSeconds) -> Ready {
     let begun = |record: &&KeyRecord| record.activates_at <= now + KNOWN_AFTER_SECONDS && now < record.retires_at;
     let Some(own) = records.iter().find(|record| record.kid == *kid).filter(begun) else { return Ready::At(now) };
     let ready_after = |record: &KeyRecord| now.max(record.activates_at + KNOWN_AFTER_SECONDS);
-    // A function that has not read yet that the key is revoked must find another one that signs.
+    // A function that still has the revoked key in its cache must have another one that signs.
     let others = records.iter().filter(|record| {
         record.kid != *kid && record.is_active_at(now) && record.retires_at >= ready_after(record) + KNOWN_AFTER_SECONDS
     });
@@ -301,7 +301,7 @@ fn ready_at(records: &[KeyRecord], kid: &KeyId, now: EpochSeconds) -> Ready {
     }
 }
 
-/// Waits, and says for how long every ten seconds.
+/// Waits, and prints the remaining time every ten seconds.
 async fn wait_until(ready_at: EpochSeconds, kid: &KeyId, output: Output) -> Result<(), KeysError> {
     let wait = async {
         let mut said_at = None;
@@ -309,7 +309,7 @@ async fn wait_until(ready_at: EpochSeconds, kid: &KeyId, output: Output) -> Resu
             if said_at.is_none_or(|said_at| said_at >= left + 10) {
                 said_at = Some(left);
                 output.progress(&format!(
-                    "every function has read the key that signs instead in {left} s; {kid} is revoked then"
+                    "{kid} will be revoked in {left} s, when every function has read the key that signs instead"
                 ));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -317,7 +317,7 @@ async fn wait_until(ready_at: EpochSeconds, kid: &KeyId, output: Output) -> Resu
     };
     tokio::select! {
         () = wait => Ok(()),
-        // Where the signal cannot be listened to, it ends the command by itself.
+        // Without a signal handler, the signal ends the command.
         Ok(()) = tokio::signal::ctrl_c() => Err(KeysError::Interrupted(kid.clone())),
     }
 }

@@ -1,5 +1,5 @@
-//! `latchkey`: the operator's command. It works on the tables that the environment names, in AWS or wherever
-//! `AWS_ENDPOINT_URL_DYNAMODB` points, with the caller's own AWS credentials.
+//! `latchkey`: the operator's command. It works on the tables that the environment names, in AWS or at
+//! `AWS_ENDPOINT_URL_DYNAMODB`, with the caller's own AWS credentials.
 
 mod demo;
 mod keys;
@@ -16,11 +16,10 @@ use clap::{Parser, Subcommand};
 /// Manage the users and keys of a Latchkey deployment.
 ///
 /// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME, LOGIN_ATTEMPTS_TABLE_NAME and
-/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH says how many characters a new
-/// password needs; without it, 15. Region and credentials are found as the AWS CLI finds them;
-/// AWS_ENDPOINT_URL_DYNAMODB points to another DynamoDB.
+/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH is the minimum length of a
+/// new password (default 15). Region and credentials are found as by the AWS CLI; AWS_ENDPOINT_URL_DYNAMODB selects another DynamoDB.
 ///
-/// Exit codes: 0 done, 1 not done, 2 wrong usage.
+/// Exit codes: 0 success, 1 failure, 2 wrong usage.
 #[derive(Parser)]
 #[command(name = "latchkey", version, disable_help_subcommand = true)]
 struct Arguments {
@@ -69,7 +68,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Says what went wrong, if something did, and with which code.
+/// Prints the error, if there is one, and returns the exit code.
 fn ended<E: Error + 'static>(
     result: Result<(), E>,
     code: impl FnOnce(&E) -> &'static str,

@@ -1,4 +1,4 @@
-//! What a person sees, and where passwords are typed.
+//! Output for people and scripts, and password prompts.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -15,10 +15,10 @@ pub(crate) enum PasswordError {
     /// The terminal or the pipe failed.
     #[error("the password could not be read")]
     Io(#[from] io::Error),
-    /// Two different ones were typed.
-    #[error("the two passwords differ; nothing was done")]
+    /// The two entries differ.
+    #[error("the two passwords differ; nothing was changed")]
     Differ,
-    /// Nothing was typed.
+    /// The input is empty.
     #[error("the password is empty; type it, or pipe it in as one line")]
     Empty,
 }
@@ -38,25 +38,25 @@ impl Output {
         let _ = writeln!(io::stdout(), "{text}");
     }
 
-    /// What was done to a user, and whether that changed anything.
+    /// The result of an action on a user.
     pub(crate) fn action(self, text: &str, username: &Username, action: &str, effect: Effect) {
         let changed = effect == Effect::Changed;
         self.result(text, &json!({ "username": username.as_str(), "action": action, "changed": changed }));
     }
 
-    /// What is being waited for, on standard error, for a person.
+    /// Progress, on standard error, for a person.
     pub(crate) fn progress(self, text: &str) {
         if !self.json {
             let _ = writeln!(io::stderr(), "latchkey: {}", lines(text));
         }
     }
 
-    /// What a person should know, on standard error. `code` is stable.
+    /// A warning, on standard error. `code` is stable.
     pub(crate) fn warning(self, code: &str, message: &str) {
         self.write_error("warning", code, message);
     }
 
-    /// What went wrong, on standard error. `code` is stable.
+    /// An error, on standard error. `code` is stable.
     pub(crate) fn failure(self, code: &str, message: &str) {
         self.write_error("error", code, message);
     }
@@ -71,9 +71,8 @@ impl Output {
     }
 }
 
-/// Whether a terminal could take a character for something else than itself: a control character, one that turns the
-/// direction of what follows, or another that is not seen (Unicode's categories Cc, Cf, Zl, Zp, and what has no
-/// meaning).
+/// Whether a character could deceive the reader of a terminal: a control character, one that changes the text direction,
+/// or another invisible one (Unicode's categories Cc, Cf, Zl, Zp, and unassigned code points).
 fn is_treacherous(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     matches!(
@@ -82,7 +81,7 @@ fn is_treacherous(character: char) -> bool {
     )
 }
 
-/// Text from elsewhere on one line, as a terminal may be given it.
+/// Untrusted text on one line, safe for a terminal.
 pub(crate) fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for character in text.chars() {
@@ -121,13 +120,13 @@ pub(crate) fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{}", lines(line));
 }
 
-/// A line about what went wrong, on standard error.
+/// An error line, on standard error.
 pub(crate) fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "latchkey: {}", lines(line));
 }
 
-/// A new password: typed twice without echo, or the first line of standard input where that is no terminal. Never an
-/// argument, which everybody on the machine can see.
+/// A new password: typed twice without echo, or the first line of standard input if that is not a terminal. Never
+/// an argument, which every user of the machine can see.
 pub(crate) fn new_password() -> Result<Password, PasswordError> {
     let password = if io::stdin().is_terminal() {
         let password = rpassword::prompt_password("Password: ")?;

@@ -23,9 +23,9 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use crate::terminal::{Output, visible};
 
-/// Longest token that is looked at, in bytes, and longest key set.
+/// Longest token that is read, in bytes, and longest key set.
 const MAX_BYTES: u64 = 64 * 1024;
-/// Time for a key set to be fetched.
+/// Timeout for fetching a key set.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Claims that are times.
 const TIMES: [&str; 3] = ["exp", "iat", "nbf"];
@@ -44,16 +44,16 @@ enum TokenCommand {
     /// Show the content of an access or a refresh token, and the result of each check
     ///
     /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of
-    /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, whether it was revoked, too. The exit code is
+    /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, its revocation is checked too. The exit code is
     /// 1 if the token is not valid.
     Inspect {
-        /// The token, also as `Bearer TOKEN`; left out or `-`, it is read from standard input, where neither the
-        /// shell's history nor the list of processes shows it
+        /// The token, also as `Bearer TOKEN`. If it is omitted or `-`, it is read from standard input, and
+        /// appears neither in the shell's history nor in the list of processes
         token: Option<String>,
         /// The address of a key set, such as `https://api.example.com/.well-known/jwks.json`
         #[arg(long, value_name = "URL")]
         jwks: Option<String>,
-        /// The issuer that the token must have; left out, the token's own is taken
+        /// The issuer that the token must have; by default the token's own
         #[arg(long, env = "LATCHKEY_ISSUER")]
         issuer: Option<String>,
         /// The audience that the token must have
@@ -71,7 +71,7 @@ pub(crate) enum TokenError {
     NoToken,
     #[error("the key set {0} could not be fetched")]
     Fetch(String, #[source] Box<ureq::Error>),
-    #[error("{0} is no key set: it has no list `keys`")]
+    #[error("{0} is not a key set: it has no list `keys`")]
     NoKeySet(String),
     #[error("{0}")]
     Config(#[from] ConfigError),
@@ -123,7 +123,7 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<(), TokenError> {
     }
 }
 
-/// A token without what it is often copied with: white space, the scheme, the header's name.
+/// A token without what is often copied along: white space, the scheme, the header's name.
 fn bare(text: &str) -> &str {
     ["authorization:", "bearer "].iter().fold(text.trim(), |text, prefix| {
         let is_there = text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
@@ -131,7 +131,7 @@ fn bare(text: &str) -> &str {
     })
 }
 
-/// Refresh tokens are opaque to clients; this is what they are made of.
+/// Refresh tokens are opaque to clients; this shows their parts.
 fn refresh_token(token: &str, output: Output) {
     let parts: Vec<_> = token.split('.').collect();
     let text = format!(
@@ -260,12 +260,12 @@ fn checks(result: Result<(), Rejection>, has_keys: bool) -> Vec<(String, State)>
     checks.chain([("revocation".to_owned(), revocation)]).collect()
 }
 
-/// Whether a token was revoked is only known with a denylist.
+/// Revocation can only be checked with a denylist.
 fn has_denylist() -> bool {
     std::env::var_os("DENYLIST_TABLE_NAME").is_some()
 }
 
-/// The keys to verify with, if some were named.
+/// The keys to verify with, if any are configured.
 async fn keys(jwks: Option<&str>) -> Result<Option<Arc<KeySet>>, TokenError> {
     if let Some(url) = jwks {
         return fetch(url).map(Some);

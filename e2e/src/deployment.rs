@@ -34,7 +34,6 @@ impl Aws {
         Self { emulator: emulator.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error))) }
     }
 
-    /// The emulator.
     #[must_use]
     pub fn emulator(&self) -> &Emulator {
         &self.emulator

@@ -27,7 +27,6 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body as text.
     pub body: String,

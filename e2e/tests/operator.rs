@@ -413,7 +413,7 @@ fn store(name: &str, attribute: &str, value: &Value) {
 }
 
 fn internal_error() -> Value {
-    let message = "The request could not be answered. The log of the function says why.";
+    let message = "The request failed. The log of the function has the reason.";
     json!({ "error": "internal_error", "message": message })
 }
 

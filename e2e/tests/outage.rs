@@ -21,7 +21,7 @@ fn timely(request: impl FnOnce() -> Answer) -> (u16, Value) {
 }
 
 fn unavailable() -> (u16, Value) {
-    let message = "The service cannot answer at the moment. Try again in a few seconds.";
+    let message = "The service is temporarily unavailable. Try again in a few seconds.";
     (503, json!({ "error": "temporarily_unavailable", "message": message, "retry_after": 2 }))
 }
 

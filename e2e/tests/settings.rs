@@ -20,7 +20,7 @@ fn registration_can_be_switched_off_and_the_grace_window_closed() {
 
     let body = json!({ "username": "carol", "password": "correct horse battery staple" }).to_string();
     let refused = client.send("POST", "/register", &[("content-type", "application/json")], body);
-    let sentence = "Registration is switched off. Ask an administrator for an account.";
+    let sentence = "Registration is disabled. Ask an administrator for an account.";
     assert_eq!(refused.status_and_json(), (403, json!({ "error": "registration_disabled", "message": sentence })));
 
     // A token counts once: the second use ends the session, however soon it comes.

@@ -15,7 +15,7 @@ fn oauth_error(status: u16, code: &str, sentence: &str) -> (u16, Value) {
 }
 
 fn invalid_grant() -> (u16, Value) {
-    oauth_error(400, "invalid_grant", "The refresh token is not valid any more. Log in again.")
+    oauth_error(400, "invalid_grant", "The refresh token is no longer valid. Log in again.")
 }
 
 fn forbidden() -> (u16, Value) {
@@ -155,7 +155,7 @@ fn a_request_for_tokens_that_is_malformed_says_why() {
     );
     assert_eq!(
         ask(&[grant, token, ("scope", "admin")]),
-        oauth_error(400, "invalid_scope", "There are no scopes; leave `scope` out.")
+        oauth_error(400, "invalid_scope", "Scopes are not supported; omit `scope`.")
     );
     let json =
         client.send("POST", "/token", &[("content-type", "application/json")], r#"{"grant_type":"refresh_token"}"#);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::error::RequestError;
 
-/// The verified claims that a protected function sees.
+/// The verified claims that a protected function gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The user's immutable id (RFC 7519 §4.1.2).

@@ -1,7 +1,7 @@
-//! What the environment tells a function, read once at its start.
+//! The settings of a function in its environment, read once at its start.
 //!
-//! An error names the variable and the form of its value. Every variable stands in `template.yaml`; there is no other
-//! source of configuration. Settings of `auth` are read by the crate `api`.
+//! An error names the variable and the form of its value. `template.yaml` sets every variable; there is no other source
+//! of configuration. Settings of `auth` are read by the crate `api`.
 
 use std::env;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use tracing::Level;
 
-/// Every setting. A function is given those that it needs.
+/// Every setting. A function has those that it needs.
 const SETTINGS: [&str; 15] = [
     "LATCHKEY_ACCESS_TOKEN_LIFETIME_SECONDS",
     "LATCHKEY_ALLOWED_ORIGINS",
@@ -37,7 +37,7 @@ pub fn unknown_settings(names: impl IntoIterator<Item = String>) -> Vec<String> 
     unknown
 }
 
-/// A variable of the environment is missing or wrong. `form` says what it holds.
+/// An environment variable is missing or invalid. `form` describes valid values.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// Not set, or empty.
@@ -47,7 +47,7 @@ pub enum ConfigError {
     #[error("the environment variable {name} is not {form}")]
     Invalid { name: &'static str, form: &'static str },
     /// `LATCHKEY_KEY_PURPOSES` names an unknown purpose. No secret belongs there, so the name is repeated.
-    #[error("the environment variable LATCHKEY_KEY_PURPOSES names `{0}`, which is no purpose of a key")]
+    #[error("the environment variable LATCHKEY_KEY_PURPOSES names `{0}`, which is not a purpose of keys")]
     UnknownPurpose(String),
 }
 
@@ -71,10 +71,10 @@ pub fn table_name(name: &'static str) -> Result<String, ConfigError> {
 pub const DEFAULT_LOG_LEVEL: Level = Level::INFO;
 
 /// The least level that is logged, from `LATCHKEY_LOG_LEVEL`; unset or empty, it is [`DEFAULT_LOG_LEVEL`]. It is not
-/// Lambda's own setting, at which the platform would drop metrics.
+/// Lambda's own setting, with which the platform would drop metrics.
 ///
 /// # Errors
-/// It is none of the five.
+/// It is not one of the five.
 pub fn log_level() -> Result<Level, ConfigError> {
     level(&env::var("LATCHKEY_LOG_LEVEL").unwrap_or_default())
 }
@@ -94,7 +94,7 @@ fn level(name: &str) -> Result<Level, ConfigError> {
     })
 }
 
-/// The origins of web pages elsewhere that may call the API.
+/// The origins of other web pages that may call the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
     /// Every one: `*`, for development.
@@ -106,21 +106,21 @@ pub enum AllowedOrigins {
 /// Which pages may make requests that change something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageOrigins {
-    /// Pages elsewhere.
+    /// Pages of other origins.
     pub allowed: AllowedOrigins,
     /// The issuer's origin, where an issuer is configured: its pages are the API's own.
     pub issuer: Option<String>,
 }
 
 impl PageOrigins {
-    /// Reads `LATCHKEY_ALLOWED_ORIGINS` and `LATCHKEY_ISSUER`. Either may be empty: then no page elsewhere may.
+    /// Reads `LATCHKEY_ALLOWED_ORIGINS` and `LATCHKEY_ISSUER`. Either may be empty: then no other page may.
     #[must_use]
     pub fn from_env() -> Self {
         let variable = |name| env::var(name).unwrap_or_default();
         Self::new(&variable("LATCHKEY_ALLOWED_ORIGINS"), &variable("LATCHKEY_ISSUER"))
     }
 
-    /// `allowed` are origins separated by commas, or `*`. Of the issuer's URL the origin matters.
+    /// `allowed` are origins separated by commas, or `*`. Only the origin of the issuer's URL is used.
     #[must_use]
     pub fn new(allowed: &str, issuer: &str) -> Self {
         let listed = allowed.split(',').map(str::trim).filter(|origin| !origin.is_empty());

@@ -2,10 +2,9 @@
 //!
 //! The loop is `lambda_runtime`'s. It sets the variable `_X_AMZN_TRACE_ID` for every event, and the C library keeps
 //! every value that a variable ever had, because somebody may still hold a pointer to it (`setenv(3)`): some 120 bytes
-//! an event, and a tree of them to search. A function that is busy for hours would come to its memory's end in the
-//! middle of a request. So a process that has answered many events becomes a new process of the same program, between
-//! two events. Lambda sees the same process id ask for the next event; that one waits for a start, which takes some
-//! milliseconds of CPU.
+//! an event, and a tree of them to search. A function that is busy for hours would run out of memory during a request.
+//! So a process that has answered many events replaces itself with a new process of the same program, between two
+//! events. Lambda sees the same process id ask for the next event, which waits for a start: some milliseconds of CPU.
 
 use std::convert::Infallible;
 use std::env;
@@ -48,8 +47,8 @@ where
     Runtime::new(service_fn(handler)).layer(count).run().await
 }
 
-/// Becomes a new process of the same program, with the same arguments and variables. What is open is closed with it:
-/// every socket is opened so.
+/// Replaces this process with a new one of the same program, with the same arguments and variables. All sockets are
+/// closed by it, because they are opened close-on-exec.
 fn renew() -> Result<Infallible, io::Error> {
     Err(Command::new(env::current_exe()?).args(env::args_os().skip(1)).exec())
 }

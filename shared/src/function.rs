@@ -18,7 +18,7 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 pub trait Function: Sized {
     /// The name of the function's crate, whose lines are logged: `env!("CARGO_CRATE_NAME")`.
     const NAME: &'static str;
-    /// What the function does, in the log.
+    /// The event in the log.
     const EVENT: &'static str;
 
     /// The function as the environment configures it.
@@ -38,7 +38,7 @@ pub trait Function: Sized {
     /// Answers an event.
     ///
     /// # Errors
-    /// Lambda is told that the invocation failed.
+    /// The invocation failed.
     fn handle(
         &self,
         event: LambdaEvent<Box<RawValue>>,

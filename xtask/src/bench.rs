@@ -38,7 +38,6 @@ pub(crate) enum BenchError {
     /// The packages.
     #[error("the functions could not be packaged")]
     Package(#[from] PackageError),
-    /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// A file.

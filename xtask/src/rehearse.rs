@@ -39,7 +39,6 @@ pub(crate) enum RehearseError {
     /// The packages.
     #[error("the functions could not be packaged")]
     Package(#[from] PackageError),
-    /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The release before is not in this checkout.
@@ -51,10 +50,8 @@ pub(crate) enum RehearseError {
          Debian has both in qemu-user, libc6-arm64-cross and libgcc-s1-arm64-cross (or use --quick)"
     )]
     NoQemu,
-    /// The template.
     #[error("template.yaml cannot be used")]
     Template(#[from] sam_template::Error),
-    /// A file.
     #[error("{0} cannot be read or written")]
     File(PathBuf, #[source] io::Error),
 }

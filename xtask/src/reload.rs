@@ -72,7 +72,6 @@ enum ReloadError {
     /// The build.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The functions.
     #[error(transparent)]
     Functions(#[from] FunctionsError),
 }

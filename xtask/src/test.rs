@@ -18,10 +18,8 @@ pub(crate) enum TestError {
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
-    /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The stack.
     #[error("the stack for the tests could not be started")]
     Stack(#[from] StackError),
 }

@@ -16,7 +16,6 @@ pub(crate) enum TranslationError {
     /// It could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A file.
     #[error("{0} cannot be read or written")]
     File(PathBuf, #[source] io::Error),
 }
@@ -24,7 +23,6 @@ pub(crate) enum TranslationError {
 /// For which parameters a template is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// The defaults.
     #[cfg(test)]
     Defaults,
     /// The defaults, those of `samconfig.toml`, and each at its ends.

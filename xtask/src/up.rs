@@ -39,7 +39,6 @@ pub(crate) struct Options {
 /// `up` failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpError {
-    /// The port.
     #[error(transparent)]
     Port(#[from] PortError),
     /// It runs already.
@@ -54,7 +53,6 @@ pub(crate) enum UpError {
     /// A part ended by itself.
     #[error("everything was stopped, because a part ended; `cargo xtask up` starts it again")]
     PartEnded(#[source] ProcessError),
-    /// The stack.
     #[error("Latchkey could not be started")]
     Stack(#[from] StackError),
     /// A function does not answer.

@@ -60,7 +60,7 @@ pub enum RotationError {
 }
 
 impl RotationError {
-    /// Whether the role may not make a call that a rotation needs.
+    /// Whether the role lacks a permission that a rotation needs.
     #[must_use]
     pub fn is_access_denied(&self) -> bool {
         match self {

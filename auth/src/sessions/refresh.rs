@@ -83,7 +83,7 @@ pub struct Refresher {
     pub users: UsersTable,
     pub tokens: TokenIssuer,
     pub throttle: Throttle,
-    /// For how long a token may be presented again, in seconds. With 0 it is single-use.
+    /// For how long a token may be sent again, in seconds. With 0 never.
     pub grace_seconds: u64,
 }
 

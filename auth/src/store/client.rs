@@ -1,10 +1,10 @@
 //! The AWS clients of a function.
 //!
-//! One TLS stack (rustls on AWS-LC), credentials and region from the environment as Lambda gives them, limits of time
-//! on everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable.
+//! One TLS stack (rustls on AWS-LC), credentials and region from Lambda's environment, a timeout for
+//! everything. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere; that is the SDK's own variable.
 //!
 //! A function's configuration is built here and not by the SDK's loader, which looks for profiles, roles to assume and
-//! instance metadata. There are none in Lambda, and what looks for them is a tenth of a function's size.
+//! instance metadata. Lambda has none of these, and the code that looks for them is a tenth of a function's size.
 
 use std::env;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for one attempt, connecting included. DynamoDB answers in single milliseconds.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for a call with all its attempts. The first call that fails ends a request, so a table that does not answer
-/// costs this much; a request in which every call is slow is bounded by the function's own limit.
+/// Time for a call with all its attempts. The first failed call ends a request, so this is the cost of a table
+/// that does not answer; if every call is slow, the function's own timeout applies.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Attempts at a call, the first included.
 const ATTEMPTS: u32 = 3;
 
-/// The roots of Amazon Trust Services, which every endpoint of AWS has its certificate from
-/// (<https://www.amazontrust.com/repository/>). To read the machine's hundred and more takes a millisecond of every
+/// The root certificates of Amazon Trust Services, which issue the certificates of every AWS endpoint
+/// (<https://www.amazontrust.com/repository/>). Reading the machine's hundred and more takes a millisecond of every
 /// cold start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 
-/// Configuration of the operator's command: what the SDK finds on a person's machine, with the limits that hold
-/// everywhere.
+/// Configuration of the operator's command: what the SDK finds on the operator's machine, with the same
+/// timeouts.
 #[must_use]
 pub fn config_loader() -> ConfigLoader {
     let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls()).build_https();
@@ -63,7 +63,8 @@ pub fn lambda_config() -> SdkConfig {
         .http_client(http_client)
         .timeout_config(timeouts())
         .retry_config(retries())
-        // It watches bodies that never end; here each attempt has its time, bodies are small, and it costs every call.
+        // It detects stalled bodies. Here each attempt has a timeout and bodies are small, and it would cost every
+        // call.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .region(region.map(Region::new))
@@ -93,8 +94,8 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(50))
 }
 
-/// Whether an endpoint has its certificate from Amazon's roots: in the partition `aws`. Where another file of roots is
-/// named, that is meant.
+/// Whether an endpoint has its certificate from Amazon's roots: in the partition `aws`. If another file of root
+/// certificates is named, it is used.
 fn has_amazon_roots(region: Option<&str>, names_roots: bool) -> bool {
     let other_partitions = ["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"];
     !names_roots && region.is_some_and(|region| !other_partitions.iter().any(|prefix| region.starts_with(prefix)))

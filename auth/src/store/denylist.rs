@@ -1,9 +1,9 @@
 //! The Denylist table: which access tokens are revoked although they have not expired ([`crate::revocation`]).
 //!
 //! Partition key `sub`; sort key `revocation`, `<expires_at, 10 digits>#<kind>#<value>`. `expires_at` is the latest
-//! moment at which a token that it covers can still verify. So one Query from now on returns what still matters, almost
-//! always nothing, for one read unit, and never reads items that DynamoDB has not deleted yet. At the same time `epoch`
-//! sorts before `jti` and `sid`.
+//! moment at which a token that it covers can still verify. So one Query from now on returns the items that still
+//! matter, almost always none, for one read unit, and never reads expired items that DynamoDB has not deleted yet. At
+//! the same time, `epoch` sorts before `jti` and `sid`.
 
 use std::collections::HashMap;
 
@@ -18,11 +18,11 @@ use crate::revocation::{Revocation, Revocations};
 
 const TABLE: &str = "Denylist";
 
-/// Strongly consistent read units that a reading costs at most.
+/// Most strongly consistent read units of one query.
 const READ_UNITS: usize = 3;
-/// What a strongly consistent read unit reads, in bytes.
+/// Size of a strongly consistent read unit, in bytes.
 const READ_UNIT_BYTES: usize = 4096;
-/// What DynamoDB charges for an item, in bytes, besides the value of `sub`: the names of the three attributes, the sort
+/// The billed size of an item, in bytes, without the value of `sub`: the names of the three attributes, the sort
 /// key with an identifier of 22 characters, and a number of ten digits.
 const ITEM_BYTES_BESIDE_SUB: usize = "subrevocationexpires_at".len() + "1800000000#jti#".len() + 22 + 6;
 
@@ -34,8 +34,8 @@ fn sort_key(what: &Revocation, expires_at: EpochSeconds) -> String {
     }
 }
 
-/// Until when an item is kept, and what it revokes. `None` for what this version does not know. The caller must treat
-/// that as an error: it revokes something.
+/// Until when an item is kept, and what it revokes. `None` for a kind that this version does not know. The caller
+/// must treat that as an error: it revokes something.
 fn from_sort_key(sort_key: &str) -> Option<(EpochSeconds, Revocation)> {
     let (expires_at, what) = sort_key.split_once('#')?;
     let what = match what.split_once('#')? {
@@ -55,7 +55,6 @@ pub struct DenylistTable {
 }
 
 impl DenylistTable {
-    /// The table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -64,7 +63,7 @@ impl DenylistTable {
     /// The revocations of a user's tokens that still matter at `now`, read consistently, for at most three read units.
     ///
     /// # Errors
-    /// The table did not answer, or an item cannot be understood. The caller denies.
+    /// The table did not answer, or an item is malformed. The caller denies.
     pub async fn revocations(&self, sub: &UserId, now: EpochSeconds) -> Result<Revocations, StoreError> {
         let page = self
             .client

@@ -1,4 +1,4 @@
-//! Reading attributes of an item, and saying which one is wrong.
+//! Reads attributes of an item; the error names the one that is wrong.
 
 use std::collections::HashMap;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
 //! The LoginAttempts table: `counter` (key), and per bucket of it `reserved`, `failures`, `attempted_at` and
 //! `succeeded_at`.
 //!
-//! A counter says how often something was tried since it last succeeded. Its buckets are counted separately: attempts
-//! from anywhere must not block the way that is known to be the owner's. [`crate::throttle`] decides the limits; here
+//! A counter is the number of attempts since the last success. Its buckets are counted separately: untrusted attempts
+//! must not block those from the owner's known addresses. [`crate::throttle`] decides the limits; here
 //! they become one conditional write, so that concurrent attempts cannot exceed the limit.
 //!
 //! An attempt is reserved before it is made and marked as failed afterwards. Reservations are bounded, and waits grow
@@ -72,32 +72,30 @@ impl Counter {
 pub struct Limits {
     /// Most attempts that can be reserved without a success.
     pub max_reserved: u64,
-    /// From so many failures on, so many seconds must have passed since the last attempt; ascending. The last step
-    /// holds for every higher number too.
+    /// Pairs of a number of failures and the seconds that must then have passed since the last attempt; ascending.
+    /// The last pair applies to all higher numbers.
     pub waits: Vec<(u64, u64)>,
     /// The bucket must have seen a success later than this.
     pub succeeded_after: Option<EpochSeconds>,
 }
 
-/// What a reserved attempt is until it is known how it ended.
+/// How a reserved attempt is counted until its outcome is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
-    /// Under way.
     AsUnderWay,
     /// A failure already: nothing more is written when it fails.
     AsFailure,
 }
 
-/// What became of a reservation.
+/// The result of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// The attempt may be made. The counter as it now is.
+    /// The attempt may be made. The counter after it.
     Reserved(Counter),
-    /// It may not. The counter as it is.
+    /// It may not. The current counter.
     Refused(Counter),
 }
 
-/// The table of attempts.
 #[derive(Clone, Debug)]
 pub struct LoginAttemptsTable {
     client: Client,
@@ -105,14 +103,13 @@ pub struct LoginAttemptsTable {
 }
 
 impl LoginAttemptsTable {
-    /// The table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Reserves one attempt in a bucket, if it is open. A counter made by it lapses at `lapses_at`; without one it
-    /// stays until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
+    /// Reserves one attempt in a bucket, if it is open. A new counter expires at `lapses_at`; without that it stays
+    /// until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.
@@ -215,7 +212,7 @@ impl LoginAttemptsTable {
             .await;
         match answer {
             Ok(_) => Ok(()),
-            // Another attempt began it anew already.
+            // Another attempt has already restarted it.
             Err(error)
                 if error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
             {
@@ -285,7 +282,7 @@ fn reserving(
     expiring(update, set, lapses_at).condition_expression(condition)
 }
 
-/// Lets a counter lapse at a time that does not move once it is set, or never.
+/// Lets a counter expire at a time that does not change once it is set, or never.
 fn expiring(update: UpdateItemFluentBuilder, set: &str, lapses_at: Option<EpochSeconds>) -> UpdateItemFluentBuilder {
     match lapses_at {
         Some(lapses_at) => update

@@ -1,7 +1,7 @@
 //! DynamoDB: one file for each table, concrete types over the SDK's client.
 //!
-//! Every call has a timeout well below the function's own, so that a store that hangs becomes an answer. What cannot be
-//! read is an error, never an empty result: callers deny on errors.
+//! Every call has a timeout well below the function's own, so that a hanging table becomes an error response.
+//! Unreadable data is an error, never an empty result: callers deny on errors.
 
 pub mod client;
 pub mod denylist;
@@ -16,15 +16,14 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::error::ErrorMetadata;
 
-/// DynamoDB did not do what it was asked.
+/// A DynamoDB call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It did not answer in time, or refused the call.
+    /// It did not answer in time, or rejected the call.
     #[error("{operation} failed")]
     Call {
-        /// What was asked of it.
         operation: &'static str,
-        /// Why it failed, as the SDK says.
+        /// The SDK's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -33,7 +32,6 @@ pub enum StoreError {
     MalformedItem {
         /// The table's kind.
         table: &'static str,
-        /// The attribute.
         attribute: &'static str,
     },
 }
@@ -53,9 +51,9 @@ impl StoreError {
             .any(|metadata| metadata.code() == Some("AccessDeniedException"))
     }
 
-    /// It failed so short a time ago that it is not asked again.
+    /// It failed so recently that it is not called again.
     pub(crate) fn failed_a_moment_ago(operation: &'static str) -> Self {
-        Self::call(operation, "it failed a moment ago and is not asked again yet")
+        Self::call(operation, "it failed a moment ago and is not called again yet")
     }
 }
 

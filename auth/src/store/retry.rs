@@ -1,8 +1,8 @@
 //! Retries after a lost conditional write or a transaction conflict.
 //!
-//! DynamoDB rejects a write while a transaction on its item is under way, and a conditional write whose condition
-//! somebody else's write broke. An immediate retry meets the same writers again. So each attempt waits longer than the
-//! one before, with jitter, and none begins later than a call may take.
+//! DynamoDB rejects a write while a transaction on its item is in progress, and a conditional write whose condition no
+//! longer holds. An immediate retry would conflict with the same writers. So each attempt waits longer than the
+//! previous one, with jitter, and none begins after the timeout of a call.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ impl Attempts {
         Self { operation, ends_at: Instant::now() + OPERATION_TIMEOUT, pauses: pauses() }
     }
 
-    /// Others were in the way: waits until the next attempt.
+    /// Waits until the next attempt, after a conflict.
     ///
     /// # Errors
-    /// They have been for as long as a call may take. Then it is not known what was done.
+    /// There were conflicts until the timeout of a call. Then the outcome is unknown.
     pub(crate) async fn pause(&mut self) -> Result<(), StoreError> {
         let next_at = self.pauses.next().map(|pause| Instant::now() + pause).filter(|next_at| *next_at < self.ends_at);
         match next_at {
@@ -36,12 +36,12 @@ impl Attempts {
                 tokio::time::sleep_until(next_at).await;
                 Ok(())
             }
-            None => Err(StoreError::call(self.operation, "others write to the same item again and again")),
+            None => Err(StoreError::call(self.operation, "other writers changed the same item at every attempt")),
         }
     }
 }
 
-/// Pauses without end: 20 ms, doubled up to 200 ms, each with a random part of up to as much again.
+/// Endless pauses: 20 ms, doubled up to 200 ms, each plus a random part of up to the same length.
 pub(crate) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -79,7 +79,7 @@ mod tests {
         };
         assert_eq!(error.to_string(), "a test failed");
         let source = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(source, "others write to the same item again and again");
+        assert_eq!(source, "other writers changed the same item at every attempt");
         let longest_pause = Duration::from_millis(400);
         assert!(started.elapsed() < OPERATION_TIMEOUT && OPERATION_TIMEOUT < started.elapsed() + longest_pause);
         assert!((8..=18).contains(&made), "{made}");

@@ -1,5 +1,5 @@
-//! The Sessions table: `sid` (key), the user, the current `generation` of the refresh token, and what people want to
-//! know of a session when they list theirs. A session that has ended has no item.
+//! The Sessions table: `sid` (key), the user, the current `generation` of the refresh token, and what the list of
+//! sessions shows. A session that has ended has no item.
 
 use std::collections::HashMap;
 
@@ -29,16 +29,15 @@ const BY_SUB: &str = "BySub";
 /// How many sessions of a user are listed at most: what one BatchGetItem reads.
 pub const MAX_LISTED: i32 = 100;
 
-/// What became of an attempt to rotate.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// The session, with the next generation as its current one.
     Rotated(Session),
-    /// Nothing was written. The session as it is, if there is one.
+    /// Nothing was written. The current session, if there is one.
     Refused(Option<Session>),
 }
 
-/// The table of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionsTable {
     client: Client,
@@ -46,14 +45,13 @@ pub struct SessionsTable {
 }
 
 impl SessionsTable {
-    /// The table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Writes a new session. No two sessions have one id: where one is there already, the SDK has repeated this write
-    /// because its answer was lost or late, and what became of the session since then must stay.
+    /// Writes a new session. Session ids are unique: if the item exists, the SDK has repeated this write after a lost
+    /// or late response, and later changes of the session must be kept.
     ///
     /// # Errors
     /// The table did not answer.
@@ -104,8 +102,8 @@ impl SessionsTable {
     /// Makes the next generation the current one, if `presented` still is it and the session has not expired: one
     /// conditional write, so that one of several concurrent calls succeeds.
     ///
-    /// The SDK sends a write again when its answer is lost. That write then finds the condition broken by itself, so
-    /// each rotation leaves the id of the call that made it in the item, and a call that finds its own has succeeded.
+    /// The SDK repeats a write when its response is lost. The repeated write finds the condition broken by the first
+    /// one. So each rotation stores the id of its call in the item, and a call that finds its own id has succeeded.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
@@ -117,7 +115,7 @@ impl SessionsTable {
         now: EpochSeconds,
     ) -> Result<Rotation, StoreError> {
         const OPERATION: &str = "rotating a session's refresh token";
-        // While a transaction on the session is under way, most likely its end, there is no answer.
+        // While a transaction on the session is in progress, most likely its end, there is no answer.
         let mut attempts = Attempts::at(OPERATION);
         loop {
             if let Some(rotation) = self.try_rotate(OPERATION, sid, presented, call_id, now).await? {
@@ -127,7 +125,7 @@ impl SessionsTable {
         }
     }
 
-    /// `None` where a transaction is under way.
+    /// `None` if a transaction is in progress.
     async fn try_rotate(
         &self,
         operation: &'static str,
@@ -179,7 +177,7 @@ impl SessionsTable {
     /// one that has ended is not among them.
     ///
     /// # Errors
-    /// The table did not give a whole answer, or an item is malformed.
+    /// The table did not answer completely, or an item is malformed.
     pub async fn of_user(&self, sub: &UserId) -> Result<Vec<Session>, StoreError> {
         const OPERATION: &str = "listing a user's sessions";
         let named = self
@@ -201,7 +199,7 @@ impl SessionsTable {
             keys.push(HashMap::from([("sid".to_owned(), string(sid))]));
         }
         let mut sessions = Vec::new();
-        // What DynamoDB has no capacity for it hands back, to be asked for again after a pause.
+        // DynamoDB returns keys for which it has no capacity, to be requested again after a pause.
         let mut attempts = Attempts::at(OPERATION);
         while !keys.is_empty() {
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
@@ -227,7 +225,7 @@ impl SessionsTable {
     }
 
     /// Opens the connection, with a call that the policy of functions that end sessions allows: it would delete a
-    /// session that no session is called.
+    /// session whose id does not exist.
     ///
     /// # Errors
     /// The table did not answer.
@@ -255,7 +253,7 @@ impl SessionsTable {
     /// read of the denylist. Ending a session that has ended is no error.
     ///
     /// # Errors
-    /// The tables did not answer. Then nothing is known to have happened, and the caller must not say that it has.
+    /// The tables did not answer. Then the outcome is unknown, and the caller must not report success.
     pub async fn end(
         &self,
         (denylist, found): (&DenylistTable, &Revocations),

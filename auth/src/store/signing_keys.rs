@@ -21,20 +21,20 @@ use crate::id::KeyId;
 use crate::signing_key::{KeyPurpose, KeyRecord, WrappedKey};
 
 const TABLE: &str = "SigningKeys";
-/// The partition of marks of first keys.
+/// The partition of the markers of first keys.
 const FIRST_KEY: &str = "first-key";
 /// For how long no other caller can write a first key, in seconds.
 pub const FIRST_KEY_SECONDS: u64 = 60;
 
-/// What became of a first key.
+/// The result of writing a first key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstKey {
     Written,
-    /// Somebody else wrote one a moment ago; nothing was written.
+    /// Another caller wrote one a moment ago; nothing was written.
     AnotherIsFirst,
 }
 
-/// What became of a key that was to be deleted.
+/// The result of deleting a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
     Deleted,
@@ -42,7 +42,6 @@ pub enum Deletion {
     Absent,
 }
 
-/// The table of keys.
 #[derive(Clone, Debug)]
 pub struct SigningKeysTable {
     client: Client,
@@ -50,7 +49,6 @@ pub struct SigningKeysTable {
 }
 
 impl SigningKeysTable {
-    /// The table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -60,7 +58,7 @@ impl SigningKeysTable {
     /// verify allows these and no others.
     ///
     /// # Errors
-    /// The table did not give a whole answer.
+    /// The table did not answer completely.
     pub async fn public_keys(&self, purpose: KeyPurpose) -> Result<Vec<KeyRecord>, StoreError> {
         let query = self
             .query(purpose)
@@ -72,7 +70,7 @@ impl SigningKeysTable {
     /// All keys for a purpose, with their wrapped private keys.
     ///
     /// # Errors
-    /// The table did not give a whole answer.
+    /// The table did not answer completely.
     pub async fn wrapped_keys(&self, purpose: KeyPurpose) -> Result<Vec<WrappedKey>, StoreError> {
         all(self.query(purpose), |item| {
             Ok(WrappedKey { record: record(item)?, wrapped_private_key: item.bytes("sealed_private_key")? })
@@ -80,7 +78,7 @@ impl SigningKeysTable {
         .await
     }
 
-    /// Writes a new key. `expires_at` is when nothing can need it any more.
+    /// Writes a new key. `expires_at` is when it is no longer needed.
     ///
     /// # Errors
     /// The table did not answer, or there is a key with this id.
@@ -110,8 +108,8 @@ impl SigningKeysTable {
         }
     }
 
-    /// Writes a key that signs immediately. Of many who do that within [`FIRST_KEY_SECONDS`], one succeeds: only then
-    /// can no token be signed by a key that a verifier has not read.
+    /// Writes a key that signs immediately. Of several callers within [`FIRST_KEY_SECONDS`], one succeeds. Otherwise a
+    /// token could be signed by a key that a verifier has not read.
     ///
     /// # Errors
     /// The table did not answer.
@@ -125,7 +123,7 @@ impl SigningKeysTable {
         const OPERATION: &str = "writing the first key";
         let failed = |error| StoreError::call(OPERATION, error);
         let put = Put::builder().table_name(&self.name).set_item(Some(item(purpose, key, expires_at)));
-        // Not among the keys of any purpose: a mark of who was first, and when.
+        // A marker of the first writer and the time, in a partition of its own.
         let mark = Put::builder()
             .table_name(&self.name)
             .item("purpose", string(FIRST_KEY))
@@ -143,7 +141,7 @@ impl SigningKeysTable {
         match answer {
             Ok(_) => Ok(FirstKey::Written),
             Err(error) => match error.as_service_error() {
-                // Another's mark is there, or is being written at this moment.
+                // Another caller's marker exists, or is being written.
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled.cancellation_reasons().iter().any(|reason| {
                         matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
@@ -156,7 +154,7 @@ impl SigningKeysTable {
         }
     }
 
-    /// Deletes a key: the emergency stop. Every function forgets it within a minute.
+    /// Deletes a key, which revokes it. Every function forgets it within a minute.
     ///
     /// # Errors
     /// The table did not answer.

@@ -26,23 +26,22 @@ use crate::username::Username;
 
 const TABLE: &str = "Users";
 
-/// What became of a user who was to be added.
+/// The result of adding a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addition {
     Added,
-    /// A user of this name exists, also one who was added at this very moment.
+    /// A user of this name exists, or was added concurrently.
     NameTaken,
 }
 
-/// What became of a write that depends on the user as it was read.
+/// The result of a write on condition that the user has not changed since it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
     Applied,
-    /// The user was changed or deleted since it was read, or is being changed at this moment; nothing was written.
+    /// The user was changed or deleted since it was read, or is being changed; nothing was written.
     Stale,
 }
 
-/// The table of users.
 #[derive(Clone, Debug)]
 pub struct UsersTable {
     client: Client,
@@ -50,7 +49,6 @@ pub struct UsersTable {
 }
 
 impl UsersTable {
-    /// The table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -78,7 +76,7 @@ impl UsersTable {
         self.read(get, profile).await
     }
 
-    /// The epoch alone, for functions that do no more than raise it; in the same way.
+    /// Only the epoch, for functions that raise it; in the same way.
     ///
     /// # Errors
     /// The table did not answer, or the item is malformed.
@@ -139,7 +137,7 @@ impl UsersTable {
     /// user was.
     ///
     /// # Errors
-    /// The tables did not answer. Then it is not known whether it was done.
+    /// The tables did not answer. Then the outcome is unknown.
     pub async fn raise_epoch(
         &self,
         (denylist, found): (&DenylistTable, &Revocations),
@@ -238,10 +236,10 @@ impl UsersTable {
         applied("replacing a password hash", update).await
     }
 
-    /// Calls `each` with every user, page by page, in no order.
+    /// Calls `each` with every user, page by page, in no particular order.
     ///
     /// # Errors
-    /// The table did not give a whole answer, or an item is malformed.
+    /// The table did not answer completely, or an item is malformed.
     pub async fn for_each(&self, mut each: impl FnMut(User)) -> Result<(), StoreError> {
         let mut pages = self.client.scan().table_name(&self.name).consistent_read(true).into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -253,7 +251,7 @@ impl UsersTable {
         Ok(())
     }
 
-    /// An update of this very user, not of another who has the name by now.
+    /// An update of this user, not of another who has the name by now.
     fn update(&self, user: &User) -> UpdateItemFluentBuilder {
         self.client
             .update_item()

@@ -37,14 +37,14 @@ const AT_ONCE: usize = 32;
 /// After how many lines progress is printed, on a terminal and elsewhere.
 const PROGRESS_LINES: (u64, u64) = (100, 10_000);
 
-/// The import was not done, or not wholly.
+/// The import failed, or is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     #[error("the file {0} cannot be opened")]
     Open(String, #[source] io::Error),
     #[error(
-        "the import stopped near line {lines}; run it again to go on; so far imported: {imported}, already there: {already_there}, \
-         lines refused: {refused}"
+        "the import stopped near line {lines}; run it again to continue; so far imported: {imported}, already there: {already_there}, \
+         lines rejected: {refused}"
     )]
     Stopped {
         lines: u64,
@@ -54,7 +54,7 @@ pub(crate) enum ImportError {
         #[source]
         cause: Cause,
     },
-    #[error("lines were refused: {0}; the others are imported")]
+    #[error("rejected lines: {0}; the others are imported")]
     Refused(u64),
 }
 
@@ -69,7 +69,7 @@ impl ImportError {
     }
 }
 
-/// What stops an import.
+/// The reason why an import stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cause {
     #[error("the file could not be read")]
@@ -80,7 +80,7 @@ pub(crate) enum Cause {
     Store(#[from] StoreError),
 }
 
-/// A line of the file. Nothing else may be in it.
+/// A line of the file. Other members are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -106,7 +106,7 @@ struct Progress {
     refused: Vec<(u64, String)>,
 }
 
-/// The end of the help: what is refused, by the constants that refuse it.
+/// The end of the help: the limits, from their constants.
 pub(super) fn limits() -> String {
     format!(
         "Limits, so that one login takes about a second at the most:\n  \
@@ -143,7 +143,7 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
     outcome.map_err(|cause| ImportError::Stopped { lines, imported, already_there, refused: refused.len(), cause })?;
 
     let text = format!(
-        "imported: {imported}; already there, and left as they are: {already_there}; lines refused: {}",
+        "imported: {imported}; already there, not changed: {already_there}; lines rejected: {}",
         refused.len()
     );
     let reasons: Vec<_> = refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
@@ -154,7 +154,7 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
     }
 }
 
-/// The lines of a file, read ahead by a thread. No task of the runtime, which would wait for it at the end: after a
+/// The lines of a file, read ahead by a thread. Not a task of the runtime, which would wait for it at the end: after a
 /// failure the rest of a pipe is not awaited.
 fn lines_of(mut input: Box<dyn BufRead + Send>) -> Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(AT_ONCE);
@@ -169,8 +169,8 @@ fn lines_of(mut input: Box<dyn BufRead + Send>) -> Receiver<io::Result<Vec<u8>>>
     receiver
 }
 
-/// Imports line by line until the end, or until something stops it. What is being written then is waited for, so that
-/// `progress` is right.
+/// Imports line by line until the end or an error. Writes in progress are awaited then, so that `progress` is
+/// correct.
 async fn import(
     users: &UsersTable,
     mut lines: Receiver<io::Result<Vec<u8>>>,
@@ -276,7 +276,7 @@ fn accept(line: &[u8], names: &mut HashSet<String>) -> Option<Result<Accepted, S
     }))
 }
 
-/// A user of a line, or why there is none. The reason repeats nothing but a name: a line has a hash in it.
+/// A user of a line, or why there is none. The reason repeats only the name, because the line contains a hash.
 fn read(line: &[u8]) -> Result<Accepted, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));

@@ -41,7 +41,7 @@ pub(crate) struct UserArguments {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Add a user. The password is asked for, or read as a line from standard input
+    /// Add a user. Prompts for the password, or reads it as a line from standard input
     Add {
         /// The user's name: letters, digits and . _ - + @, in any case
         name: String,
@@ -54,11 +54,11 @@ enum UserCommand {
         /// The user's name
         name: String,
     },
-    /// List all users, in no order
+    /// List all users, in no particular order
     List,
-    /// Give a user another password; every session and token from before is revoked
+    /// Set a user's password; revokes every earlier session and token
     ///
-    /// The password is asked for, or read as a line from standard input. Failed attempts are forgotten.
+    /// Prompts for the password, or reads it as a line from standard input. Clears failed attempts.
     SetPassword {
         /// The user's name
         name: String,
@@ -70,16 +70,16 @@ enum UserCommand {
         /// A role; may be given more than once. All of them take at most 1 KiB of a token
         #[arg(long = "role", value_name = "ROLE", value_parser = Role::parse, required_unless_present = "none")]
         roles: Vec<Role>,
-        /// No role at all
+        /// No roles
         #[arg(long, conflicts_with = "roles")]
         none: bool,
     },
-    /// Let a disabled user log in again. What was revoked stays revoked, and failed attempts are forgotten
+    /// Let a disabled user log in again. Revoked sessions and tokens stay revoked, and failed attempts are cleared
     Enable {
         /// The user's name
         name: String,
     },
-    /// Disable a user, who then cannot log in; every session and token is revoked
+    /// Disable a user, who then cannot log in; revokes every session and token
     Disable {
         /// The user's name
         name: String,
@@ -89,7 +89,7 @@ enum UserCommand {
         /// The user's name
         name: String,
     },
-    /// Forget the failed login attempts of a user, so that the next one need not wait
+    /// Clear the failed login attempts of a user, so that the next one does not have to wait
     Unlock {
         /// The user's name
         name: String,
@@ -114,9 +114,9 @@ enum UserCommand {
 pub(crate) enum UserError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("LATCHKEY_MIN_PASSWORD_LENGTH cannot be used")]
+    #[error("LATCHKEY_MIN_PASSWORD_LENGTH is invalid")]
     Policy(#[from] PolicyError),
-    #[error("{name:?} cannot be a user's name")]
+    #[error("{name:?} is not a valid user name")]
     Name { name: String, source: UsernameError },
     #[error("there is no user {0}")]
     Unknown(Username),
@@ -129,8 +129,8 @@ pub(crate) enum UserError {
     #[error("{0} Nothing was changed.")]
     Weak(Weakness),
     #[error(
-        "{username} has the new password, and every session and token from before is revoked, but failed attempts are not forgotten; \
-         `latchkey user unlock {username}` forgets them"
+        "{username} has the new password, and every earlier session and token is revoked, but failed attempts could not be \
+         cleared; `latchkey user unlock {username}` clears them"
     )]
     AttemptsNotForgotten { username: Username, source: StoreError },
     #[error("the user could not be changed")]
@@ -212,7 +212,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
                 accounts.disable(&username, EpochSeconds::now()).await.map_err(|error| of(error, &username))?;
             let text = match effect {
                 Effect::Changed => {
-                    format!("disabled {username}: no login any more, and every session and token is revoked")
+                    format!("disabled {username}: logins are rejected, and every session and token is revoked")
                 }
                 Effect::Unchanged => format!("{username} was disabled already"),
             };
@@ -234,7 +234,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             }
             tables.throttle()?.unlock(&username).await?;
             let text =
-                format!("failed attempts to log in as {username} are forgotten; those of source addresses are not");
+                format!("failed attempts to log in as {username} are cleared; those of source addresses are not");
             output.action(&text, &username, "unlock", Effect::Changed);
             Ok(())
         }
@@ -246,7 +246,7 @@ async fn add(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> R
     let username = parse(name)?;
     let policy = policy()?;
     let roles = roles_of(&username, roles)?;
-    // Before a password is typed for nothing.
+    // Before the user types a password in vain.
     if tables.users.find(&username).await?.is_some() {
         return Err(UserError::Taken(username));
     }
@@ -278,7 +278,7 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
         return Err(UserError::AttemptsNotForgotten { username, source });
     }
     let text = format!(
-        "{username} has the new password: every session and token from before is revoked, and failed attempts are forgotten"
+        "{username} has the new password: every earlier session and token is revoked, and failed attempts are cleared"
     );
     output.action(&text, &username, "set-password", Effect::Changed);
     Ok(())
@@ -295,12 +295,12 @@ async fn set_roles(tables: &Tables, name: &str, roles: Vec<Role>, output: Output
         accounts.set_roles(&username, &new).await.map_err(|error| of(error, &username))?;
         let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
         format!(
-            "{username} now has the roles: {}. They take effect at the next login or refresh. Access tokens from before keep the \
-             old ones until they expire, after {minutes} minutes at most; `latchkey user revoke {username}` ends them now",
+            "{username} now has the roles: {}. They take effect at the next login or refresh. Earlier access tokens keep the old \
+             ones until they expire, after at most {minutes} minutes; `latchkey user revoke {username}` revokes them now",
             roles_text(roles)
         )
     } else {
-        format!("{username} had these roles already: {}", roles_text(roles))
+        format!("{username} already had these roles: {}", roles_text(roles))
     };
     let object = json!({ "username": username.as_str(), "action": "set-roles", "changed": changed, "roles": roles });
     output.result(&text, &object);
@@ -312,14 +312,14 @@ async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserE
     let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     if user.status == UserStatus::Disabled {
-        // What was guessed meanwhile must not keep the user out. First, so that what fails here is done by the next
-        // try.
+        // Attempts by others must not lock the user out. First, so that a repeated command makes up for a failure
+        // here.
         throttle.unlock(&username).await?;
     }
     let effect = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
     let text = match effect {
         Effect::Changed => format!(
-            "enabled {username}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay revoked"
+            "enabled {username}, who may log in again; failed attempts are cleared, and earlier sessions and tokens stay revoked"
         ),
         Effect::Unchanged => format!("{username} was enabled already"),
     };
@@ -327,12 +327,12 @@ async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserE
     Ok(())
 }
 
-/// The table of users, as the caller's own credentials reach it.
+/// The table of users, with the caller's own credentials.
 pub(crate) async fn table() -> Result<UsersTable, ConfigError> {
     Ok(Tables::open().await?.users)
 }
 
-/// A client with a person's credentials.
+/// A client with the operator's credentials.
 pub(crate) async fn client() -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&config_loader().load().await)
 }
@@ -350,7 +350,7 @@ pub(crate) fn new_user(username: &Username, password: &Password, roles: Roles) -
     made.map_err(|error| of(error, username))
 }
 
-/// What a new password must be. An operator's shell need not say it.
+/// The policy for new passwords. The variable is optional in an operator's shell.
 fn policy() -> Result<PasswordPolicy, UserError> {
     let is_set = env::var_os("LATCHKEY_MIN_PASSWORD_LENGTH").is_some_and(|value| !value.is_empty());
     let min_code_points = if is_set { config::min_password_length()? } else { DEFAULT_MIN_CODE_POINTS };
@@ -402,7 +402,7 @@ fn describe(user: &User) -> String {
         user.epoch,
         user.created_at
     );
-    // Roles from before they had a limit. With some more of them no token can be issued.
+    // Roles from before the limit. With many of them no token can be issued.
     if let Err(error) = Roles::new(user.roles.clone()) {
         let name = &user.username;
         let _ = write!(text, "\nwarning     {error}; `latchkey user set-roles {name}` sets fewer");

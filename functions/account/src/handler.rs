@@ -21,7 +21,7 @@ use shared::http::request::path_parameter;
 use shared::http::{HttpFunction, Request, Response, Route, StatusCode, response};
 
 pub(crate) struct Account {
-    /// `None` where people may not register.
+    /// `None` if registration is disabled.
     registration: Option<Registration>,
     sessions: Sessions,
 }
@@ -55,7 +55,7 @@ impl HttpFunction for Account {
     }
 }
 
-/// The body of a registration. Nothing else may be in it.
+/// The body of a registration. Other members are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewUser {
@@ -83,7 +83,7 @@ impl Account {
         Ok(response::json(StatusCode::OK, &json!({ "sessions": sessions }))?)
     }
 
-    /// 204 once the session has ended for good.
+    /// 204 once the session has ended.
     async fn end_session(&self, request: &Request) -> Result<Response, ApiError> {
         let caller = signed_in(request)?;
         let sid = path_parameter(request, "sid").and_then(|sid| SessionId::parse(&sid));

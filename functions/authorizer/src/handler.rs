@@ -25,13 +25,13 @@ use shared::{Caller, Function, StartError, telemetry};
 use crate::event::answer::{Answer, PolicyResponse, RoleError, SimpleResponse};
 use crate::event::{Event, EventError, Kind};
 
-/// Why a request does not pass.
+/// Why a request is denied.
 #[derive(Debug, thiserror::Error)]
 enum DecisionError {
     /// The token is rejected, or whether it is valid is not known.
     #[error(transparent)]
     Authorization(#[from] AuthorizationError),
-    /// Whose tokens to accept is not known.
+    /// The issuer is unknown.
     #[error("the issuer is not known: LATCHKEY_ISSUER is empty and the request has no domain name")]
     NoIssuer,
 }
@@ -51,7 +51,7 @@ impl DecisionError {
         }
     }
 
-    /// `None` where whether the token is valid is not known.
+    /// `None` if the validity of the token is unknown.
     const fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Authorization(AuthorizationError::Refused(_)) => Some(Rejection::NotValid),
@@ -61,7 +61,7 @@ impl DecisionError {
     }
 }
 
-/// Why a token is rejected, as far as the answer depends on it.
+/// The kind of rejection, on which the response depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rejection {
     /// It is missing or not valid.
@@ -176,7 +176,7 @@ fn allowed(kind: Kind, caller: Caller) -> Result<Answer, Diagnostic> {
 fn rejected(kind: Kind, rejection: Rejection) -> Result<Answer, Diagnostic> {
     match (kind, rejection) {
         (Kind::HttpV2, _) => Ok(Answer::Simple(SimpleResponse::deny())),
-        // What an HTTP API makes of an error's text is not documented.
+        // It is not documented what an HTTP API does with an error's text.
         (Kind::HttpV1(stage), _) => Ok(Answer::Policy(PolicyResponse::deny(stage))),
         (Kind::RestToken(stage) | Kind::RestRequest(stage) | Kind::WebSocketConnect(stage), Rejection::Revoked) => {
             Ok(Answer::Policy(PolicyResponse::deny(stage)))
@@ -199,7 +199,7 @@ fn failed(kind: &Kind, error: &DecisionError) -> Diagnostic {
     }
 }
 
-/// What Lambda is told. API Gateway tells the client nothing of it.
+/// The error for Lambda. API Gateway does not pass it to the client.
 fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
     Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
 }

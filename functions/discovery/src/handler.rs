@@ -61,7 +61,7 @@ impl Discovery {
 }
 
 /// The server's metadata (RFC 8414 §2). Without an authorization endpoint there are no response types; the member is
-/// required all the same.
+/// required nevertheless.
 fn metadata(issuer: &str) -> Value {
     let base = issuer.trim_end_matches('/');
     json!({

@@ -59,7 +59,7 @@ impl HttpFunction for LoginFunction {
     }
 }
 
-/// The body of a login. Nothing else may be in it.
+/// The body of a login. Other members are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
@@ -67,7 +67,7 @@ struct Credentials {
     password: Password,
 }
 
-/// The body of a change of the password. Nothing else may be in it.
+/// The body of a change of the password. Other members are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Passwords {

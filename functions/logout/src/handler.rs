@@ -31,8 +31,8 @@ impl HttpFunction for Logout {
 }
 
 impl Logout {
-    /// 204 once the session, or with `everywhere=true` everything the caller has, is revoked for good; the same again
-    /// if it is requested twice.
+    /// 204 once the session, or with `everywhere=true` everything the caller has, is revoked; a repeated request gets
+    /// 204 too.
     async fn log_out(&self, request: &Request) -> Result<Response, ApiError> {
         let (caller, now) = (signed_in(request)?, EpochSeconds::now());
         if is_everywhere(request)? {
@@ -45,8 +45,8 @@ impl Logout {
     }
 }
 
-/// Whether all of the caller's sessions are to end. An ambiguous value is rejected: to end one session where all were
-/// meant would leave a thief signed in.
+/// Whether all of the caller's sessions are to end. An ambiguous value is rejected: ending one session instead of all
+/// would leave a thief signed in.
 fn is_everywhere(request: &Request) -> Result<bool, RequestError> {
     let query = request.query_string_parameters();
     match query.all("everywhere").unwrap_or_default().as_slice() {

@@ -13,7 +13,7 @@ pub(crate) struct File {
     /// Its media type.
     pub(crate) content_type: HeaderValue,
     pub(crate) text: &'static str,
-    /// Another one for another text (RFC 9110 §8.8.3).
+    /// It changes with the content (RFC 9110 §8.8.3).
     pub(crate) etag: HeaderValue,
 }
 

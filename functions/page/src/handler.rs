@@ -10,18 +10,18 @@ use shared::http::{Body, Request, Response, Route, StatusCode, ready, response};
 
 use crate::files::{self, File};
 
-/// The page loads its own files, talks to its own origin, and does nothing else: no inline script, no foreign frame
-/// around it, no form that goes somewhere, no text that becomes a script. The icon is a `data:` URL.
+/// The page may load its own files and call its own origin. It has no inline script, cannot be framed, submits
+/// no form, and cannot turn text into script. The icon is a `data:` URL.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// On every answer, because a browser may be sent to any of the files.
+/// On every response, because a link may lead to any of the files.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    // It may be kept, but not used without asking: the files belong together, and a deployment changes them.
+    // It may be cached, but must be revalidated: the files belong together, and a deployment changes them.
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
@@ -50,7 +50,7 @@ fn respond(request: &Request, file: Option<&File>) -> Result<Response, RequestEr
     Ok(response)
 }
 
-/// Whether the client has the file as it is (RFC 9110 §13.1.2). API Gateway joins repeated headers with commas.
+/// Whether the client's copy is current (RFC 9110 §13.1.2). API Gateway joins repeated headers with commas.
 fn is_known(request: &Request, file: &File) -> bool {
     let Some(known) = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
     known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == file.etag)

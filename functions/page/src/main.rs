@@ -1,7 +1,7 @@
 //! The page on which people sign in: `GET /`, and its files at `GET /page/{file}`.
 //!
-//! It reads no store and has no AWS permission. Everything it answers is the same for everybody and lies in `web/`,
-//! from where it is compiled in.
+//! It reads no table and has no AWS permissions. Its responses are the same for everybody: the files of `web/`, which
+//! are compiled in.
 
 mod files;
 mod handler;

@@ -1,6 +1,6 @@
 //! The resource behind the authorizer: `GET /protected-resource`, `GET /me`, `GET /admin-only`.
 //!
-//! It reads no store and has no AWS permission; what it knows of the caller is the authorizer's context.
+//! It reads no table and has no AWS permissions; it knows the caller only from the authorizer's context.
 
 mod handler;
 

@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 use shared::telemetry;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-/// The physical id of the resource. It never changes: another one would make CloudFormation delete the one before.
+/// The physical id of the resource. It never changes: CloudFormation would delete the resource with the previous id.
 const PHYSICAL_RESOURCE_ID: &str = "latchkey-keys";
 /// Longest reason that is sent, in characters; an answer may have 4096 bytes.
 const MAX_REASON_CHARACTERS: usize = 500;
-/// The variable that names a host on this machine which plays CloudFormation's part. Only local tooling sets it.
+/// The variable that names a host on this machine in place of CloudFormation. Only local tooling sets it.
 const LOCAL_RESPONSE_HOST: &str = "LATCHKEY_LOCAL_RESPONSE_HOST";
-/// Time for the answer to be taken.
+/// Timeout of the response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What CloudFormation does with the resource.
@@ -48,7 +48,7 @@ struct Kind {
     request_type: Option<serde::de::IgnoredAny>,
 }
 
-/// What CloudFormation is told.
+/// The response to CloudFormation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Success,
@@ -76,7 +76,7 @@ struct Answer<'a> {
 /// The answer did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerError {
-    #[error("the address for the answer is none of AWS's, which are https URLs below amazonaws.com; nothing was sent")]
+    #[error("the response URL is not one of AWS, which are https URLs below amazonaws.com; nothing was sent")]
     Address,
     #[error("the answer could not be written as JSON")]
     Json(#[from] serde_json::Error),
@@ -87,7 +87,7 @@ pub(crate) enum AnswerError {
 }
 
 impl CloudFormationRequest {
-    /// The request in an event; `None` in an event that is none, such as the schedule's.
+    /// The request in an event; `None` for any other event, such as the schedule's.
     pub(crate) fn of(payload: &RawValue) -> Result<Option<Self>, serde_json::Error> {
         match serde_json::from_str(payload.get()) {
             Ok(Kind { request_type: Some(_) }) => serde_json::from_str(payload.get()).map(Some),
@@ -95,7 +95,7 @@ impl CloudFormationRequest {
         }
     }
 
-    /// Puts the answer to where CloudFormation waits for it.
+    /// Sends the response to CloudFormation.
     pub(crate) async fn answer(self, outcome: &Outcome) -> Result<(), AnswerError> {
         let body = self.body(outcome)?;
         // The address is a secret: its holder can answer. No error repeats it.
@@ -123,8 +123,8 @@ impl CloudFormationRequest {
 }
 
 /// Whether an address is one that CloudFormation gives: a presigned URL of Amazon S3, in any region and partition.
-/// Whoever may invoke the function writes the event, and could otherwise have it send requests to wherever the function
-/// can reach.
+/// A caller of the function controls the event, and could otherwise make it send requests to any address that
+/// it can reach.
 fn is_of_aws(url: &str) -> bool {
     let Some(host) = host(url, "https://") else { return false };
     // Partitions have domains of their own

@@ -1,4 +1,4 @@
-//! Event in, keys made.
+//! Event in, keys created.
 
 use std::error::Error;
 
@@ -22,9 +22,9 @@ use crate::retry;
 pub(crate) struct RotateKeys {
     table: SigningKeysTable,
     wrapper: KeyWrapper,
-    /// What the stack needs keys for. The environment says it, because the schedule's event has no properties. Those of
-    /// `Custom::Keys` have the same list so that CloudFormation asks for the keys when it changes. A list that cannot
-    /// be used is no reason not to start: CloudFormation would wait for an answer without being told why.
+    /// What the stack needs keys for. It comes from the environment, because the schedule's event has no properties.
+    /// The properties of `Custom::Keys` have the same list, so that CloudFormation calls the function when it changes.
+    /// An invalid list does not prevent the start: CloudFormation would wait for a response without a reason.
     purposes: Result<Vec<KeyPurpose>, ConfigError>,
     algorithm: SigningAlgorithm,
     policy: RotationPolicy,
@@ -50,19 +50,19 @@ impl Function for RotateKeys {
     }
 }
 
-/// Not all keys that are due were made.
+/// Not all due keys were created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MakeError {
-    /// What to make keys for is not known.
+    /// The purposes of the keys are unknown.
     #[error(transparent)]
     Purposes(#[from] ConfigError),
-    /// A key could not be made.
+    /// A key could not be created.
     #[error(transparent)]
     Rotation(#[from] RotationError),
 }
 
 impl MakeError {
-    /// Whether the role may not make a call that making keys needs.
+    /// Whether the role lacks a permission that key creation needs.
     pub(crate) fn is_access_denied(&self) -> bool {
         matches!(self, Self::Rotation(error) if error.is_access_denied())
     }
@@ -74,10 +74,10 @@ impl RotateKeys {
     async fn make_keys(&self, payload: &RawValue) -> Result<(), Diagnostic> {
         let Ok(request) = CloudFormationRequest::of(payload) else {
             tracing::error!(outcome = "failed", reason = "malformed_event");
-            return Err(diagnostic("EventError", "the event is a request of CloudFormation that is not whole"));
+            return Err(diagnostic("EventError", "the event is an incomplete request of CloudFormation"));
         };
         let Some(request) = request else {
-            // The role is known by now: a denial is for the alarm.
+            // The role is not new: a denial must raise the alarm.
             return self.rotate(EpochSeconds::now()).await.map_err(|error| {
                 log_failure(&error);
                 diagnostic("RotationError", &error.to_string())

@@ -1,7 +1,7 @@
 //! Retries while a new role's permissions have not reached every service.
 //!
 //! IAM is eventually consistent: for some seconds after CloudFormation made the role, services may refuse calls that it
-//! allows. A custom resource that fails by that rolls the whole stack back.
+//! allows. A custom resource that fails for this reason rolls back the whole stack.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), Ma
             Err(error) if error.is_access_denied() && Instant::now() < end => error,
             result => return result,
         };
-        tracing::warn!(outcome = "denied", error = telemetry::chain(&error), "it is tried again");
+        tracing::warn!(outcome = "denied", error = telemetry::chain(&error), "retrying");
         sleep_until(end.min(Instant::now() + pause)).await;
         pause *= 2;
     }

@@ -63,7 +63,7 @@ impl HttpFunction for TokenEndpoints {
     }
 }
 
-/// A client may say who it is (RFC 6749 §3.2.1); there is only one.
+/// A client may identify itself (RFC 6749 §3.2.1); there is only one.
 pub(crate) fn check_client(form: &Form) -> Result<(), ApiError> {
     match form.get("client_id") {
         Some(client_id) if ClientId::new(client_id) != ClientId::first_party() => Err(ApiError::InvalidClient),

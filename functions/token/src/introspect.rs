@@ -12,11 +12,11 @@ use shared::http::{Request, Response, StatusCode, response};
 
 use crate::handler::TokenEndpoints;
 
-/// Roles that may introspect tokens: of a resource server, and of a person who investigates something.
+/// Roles that may introspect tokens: that of resource servers, and administrators.
 const SERVICE: &str = "service";
 const ADMIN: &str = "admin";
 
-/// The state of a token at this moment (RFC 7662 §2.2), for those who may ask.
+/// The state of a token at this moment (RFC 7662 §2.2), for callers with one of these roles.
 pub(crate) async fn introspect(endpoints: &TokenEndpoints, request: &Request) -> Result<Response, ApiError> {
     let caller = caller(request)?;
     if !caller.has_role(SERVICE) && !caller.has_role(ADMIN) {

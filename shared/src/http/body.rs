@@ -7,7 +7,7 @@ use serde_json::error::Category;
 /// Longest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// A body that cannot be used. None of these repeats any of it: it may hold a password.
+/// An invalid body. No error repeats any part of it: it may contain a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BodyError {
     /// Longer than [`MAX_BODY_BYTES`].
@@ -16,10 +16,10 @@ pub enum BodyError {
     /// Not UTF-8 (RFC 8259 §8.1).
     #[error("The body is not UTF-8.")]
     NotUtf8,
-    /// Not JSON. It says which object is asked for.
+    /// Not JSON. The message describes the required object.
     #[error("The body is not JSON. It must be {0}, each of them once and nothing else.")]
     NotJson(&'static str),
-    /// JSON, but not the object that is asked for. It says which is.
+    /// JSON, but not the required object. The message describes it.
     #[error("The body must be {0}, each of them once and nothing else.")]
     WrongShape(&'static str),
     /// Not a form, by its media type.
@@ -33,7 +33,7 @@ pub enum BodyError {
     MissingParameter(&'static str),
 }
 
-/// Reads the body as JSON into a type that accepts nothing else. `shape` says what it must be, for the error.
+/// Parses the body as JSON into a type that rejects other members. `shape` says what it must be, for the error.
 ///
 /// # Errors
 /// The body is something else.

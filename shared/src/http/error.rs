@@ -6,18 +6,18 @@ use super::body::BodyError;
 use super::problem::Problem;
 use super::response::ResponseError;
 
-/// `WWW-Authenticate` where the request carries no valid authentication.
+/// `WWW-Authenticate` for a request without valid authentication.
 pub const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 
-/// Why a request is not answered as it asks.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("the body cannot be used")]
     Body(#[from] BodyError),
-    /// A parameter of the query cannot be used. It says what it must be.
+    /// A query parameter is invalid. The message says what it must be.
     #[error("the query cannot be used")]
     Query(&'static str),
-    /// No route of this function. Only a wrong template leads here.
+    /// Not a route of this function. This happens only with a wrong template.
     #[error("this function has no such route")]
     NoRoute,
     /// The request comes from a web page of another origin, which is not listed.
@@ -55,12 +55,12 @@ impl From<&RequestError> for Problem {
                 "A web page of another origin may not make this request, unless the deployment lists its origin in \
                  `AllowedOrigins`.",
             ),
-            // RFC 6750 §3.1: no error code where the request carried no authentication.
+            // RFC 6750 §3.1: no error code if the request had no authentication.
             RequestError::Unauthenticated => Self {
                 challenge: Some(CHALLENGE),
                 ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "This needs a valid access token.")
             },
-            // RFC 6750 §3.1 has one code for every right that a token does not have.
+            // RFC 6750 §3.1 has one code for every missing permission.
             RequestError::MissingRole(role) => Self {
                 challenge: Some(r#"Bearer realm="latchkey", error="insufficient_scope""#),
                 ..Self::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("This needs the role `{role}`."))

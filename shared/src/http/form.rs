@@ -31,7 +31,7 @@ impl Form {
         }
         let mut parameters = HashMap::new();
         for (name, value) in form_urlencoded::parse(body) {
-            // What has no value was not sent, so it is no repetition either.
+            // A parameter without a value is treated as omitted, so it is not a repetition either.
             if value.is_empty() {
                 continue;
             }

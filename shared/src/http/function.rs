@@ -31,14 +31,14 @@ const MAX_QUERY_BYTES: usize = 10_240;
 /// The event is not one that an HTTP API with payload format 2.0 sends. API Gateway answers the client with a 500.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Another event, or none. What it was is not repeated: it may hold a token.
+    /// Another event, or none. The error does not repeat it: it may contain a token.
     #[error("the event is not an HTTP API event of payload format 2.0")]
     NotHttpApi,
-    /// The query can be none.
-    #[error("the event's query is not one of a URL")]
+    /// The query string is invalid.
+    #[error("the event's query string is not valid in a URL")]
     NotAUrl,
-    /// The body says that it is base64, and is not.
-    #[error("the event's body is not the base64 that it says it is")]
+    /// The body is marked as base64, and is not.
+    #[error("the event's body is marked as base64 and is not")]
     NotBase64,
 }
 
@@ -48,10 +48,10 @@ impl From<EventError> for Diagnostic {
     }
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 pub type Outcome<'a, E> = Pin<Box<dyn Future<Output = Result<Response, E>> + Send + 'a>>;
 
-/// The outcome of a handler that waits for nothing.
+/// The outcome of a handler that does not wait.
 pub fn ready<'a, E: Send + 'a>(result: Result<Response, E>) -> Outcome<'a, E> {
     Box::pin(future::ready(result))
 }
@@ -76,9 +76,9 @@ impl<S, E> Route<S, E> {
 pub trait HttpFunction: Sync + Sized + 'static {
     /// The name of the function's crate, whose lines are logged: `env!("CARGO_CRATE_NAME")`.
     const NAME: &'static str;
-    /// What the function does, in the log, where no route matches.
+    /// The event in the log if no route matches.
     const EVENT: &'static str;
-    /// Every route, which `template.yaml` has too.
+    /// Every route, as in `template.yaml`.
     const ROUTES: &'static [Route<Self, Self::Error>];
     /// Which members the body of an error has.
     const ERROR_BODY: ErrorBody = ErrorBody::Plain;
@@ -141,7 +141,7 @@ struct Server<S: 'static, E: 'static> {
     state: S,
     routes: &'static [Route<S, E>],
     error_body: ErrorBody,
-    /// The pages that may make requests that change something; `None` where every page may.
+    /// The pages that may make requests that change something; `None` if every page may.
     pages: Option<PageOrigins>,
 }
 
@@ -185,7 +185,7 @@ impl<S: Sync, E: Into<Problem> + From<RequestError> + Send> Server<S, E> {
 
     async fn admit(&self, request: &Request) -> Result<Response, E> {
         if self.pages.as_ref().is_some_and(|pages| origin::is_from_a_foreign_page(request, pages)) {
-            // An event of its own: it is no login that failed.
+            // An event of its own, because it is not a failed login.
             tracing::Span::current().record("event", "foreign_page");
             return Err(RequestError::ForeignPage.into());
         }
@@ -210,10 +210,9 @@ pub async fn dispatch<S, E: From<RequestError>>(
     (route.handler)(state, request).await
 }
 
-/// Reads an event, and makes sure of what `lambda_http` takes for granted: it builds a URL from the path, the query and
-/// headers that a client could have sent, and decodes the body, and panics where that cannot be done. An HTTP API
-/// decodes the path, so that
-/// `/sessions/a%20b` arrives as what is no part of a URL.
+/// Reads an event and checks what `lambda_http` assumes. It builds a URL from the path, the query and headers of the
+/// client, decodes the body, and panics if that is impossible. An HTTP API decodes the path, so that `/sessions/a%20b`
+/// arrives in a form that is not valid in a URL.
 fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get()).map_err(|_| EventError::NotHttpApi)?;
     let query = event.raw_query_string.as_deref().unwrap_or_default();
@@ -223,8 +222,8 @@ fn read(payload: &RawValue) -> Result<ApiGatewayV2httpRequest, EventError> {
     if event.is_base64_encoded && STANDARD.decode(event.body.as_deref().unwrap_or_default()).is_err() {
         return Err(EventError::NotBase64);
     }
-    // Nothing here asks for the URL's scheme, host or path: the route says which path it is, and the parameters what is
-    // in it.
+    // No handler uses the URL's scheme, host or path: the route and its parameters replace the
+    // path.
     event.raw_path = Some("/".to_owned());
     event.headers.insert(HOST, HeaderValue::from_static("localhost"));
     event.headers.remove("x-forwarded-proto");

@@ -1,16 +1,15 @@
 //! Which web pages may make a request that changes something.
 //!
-//! A browser sends a request for any page, also where the page may not read the answer: a form, an image, a `fetch` in
-//! the mode `no-cors`. Such a request carries no access token, but a login and a registration need none: a page
-//! elsewhere could sign a visitor in as somebody else, make accounts, and use up the attempts of the visitor's address.
-//! CORS hinders none of that, for it is about answers.
+//! A browser sends a request for any page, even if the page may not read the response: a form, an image, a `fetch` in
+//! the mode `no-cors`. Such a request carries no access token, but a login and a registration need none. So a page of
+//! another origin could sign a visitor in as somebody else, create accounts, and use up the attempts of the visitor's
+//! address. CORS does not prevent that, because it concerns responses.
 //!
-//! Every browser says of itself where a request comes from, and no script can say otherwise: `Sec-Fetch-Site` (Fetch
-//! Metadata Request Headers §2.3), and where that is missing `Origin` (RFC 6454 §7). What is no browser sends neither,
-//! and passes.
+//! Every browser states the origin of a request, and no script can change it: in `Sec-Fetch-Site` (Fetch Metadata
+//! Request Headers §2.3), or else in `Origin` (RFC 6454 §7). Other clients send neither, and pass.
 //!
-//! The rule is asked for every method but those that are safe (RFC 9110 §9.2.1), before anything else: the body is not
-//! read, and nothing is counted.
+//! The rule applies to every method that is not safe (RFC 9110 §9.2.1), before anything else: the body is not read, and
+//! nothing is counted.
 
 use http::{HeaderMap, HeaderName, Method};
 use lambda_http::Request;
@@ -21,7 +20,7 @@ use crate::config::{AllowedOrigins, PageOrigins};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ORIGIN: HeaderName = http::header::ORIGIN;
 
-/// Whether a request comes from a page that may not make it.
+/// Whether a request is from a page that may not make it.
 #[must_use]
 pub fn is_from_a_foreign_page(request: &Request, pages: &PageOrigins) -> bool {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
@@ -36,7 +35,7 @@ fn is_foreign(headers: &HeaderMap, pages: &PageOrigins, domain_name: Option<&str
         return false;
     }
     match (only(headers, &SEC_FETCH_SITE), origin) {
-        // `same-site` too: a neighbouring subdomain may be anybody's.
+        // `same-site` too: a sibling subdomain may belong to anybody.
         (Some(site), _) => site != "same-origin" && site != "none",
         (None, Some(origin)) => {
             let is_issuer = pages.issuer.as_deref() == Some(origin);
@@ -46,8 +45,8 @@ fn is_foreign(headers: &HeaderMap, pages: &PageOrigins, domain_name: Option<&str
     }
 }
 
-/// The one value of a header. One that is there more than once, or is no text, is no value that any page has: it is
-/// empty.
+/// The single value of a header. A repeated or unreadable header becomes the empty string, which matches no
+/// page.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

@@ -1,4 +1,4 @@
-//! What a client is told when a request fails: a status, a stable code and a sentence.
+//! The response to a failed request: a status, a stable code and a sentence.
 //!
 //! A client learns no more than that. The chain behind it goes to the log, once.
 
@@ -20,7 +20,7 @@ pub enum ErrorBody {
     OAuth,
 }
 
-/// What a client is told.
+/// The parts of an error response.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub status: StatusCode,
@@ -32,7 +32,7 @@ pub struct Problem {
     pub challenge: Option<&'static str>,
     /// `Retry-After`, in seconds (RFC 9110 §10.2.3), and `retry_after` of the body.
     pub retry_after_seconds: Option<u64>,
-    /// The name in logs and metrics: finer than the code where the code must not tell.
+    /// The name in logs and metrics: more specific than the code if the client must not learn the reason.
     pub reason: &'static str,
     /// The error and its causes, for the log.
     pub chain: String,
@@ -58,11 +58,11 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
-            "The request could not be answered. The log of the function says why.",
+            "The request failed. The log of the function has the reason.",
         )
     }
 
-    /// 503: something that the service depends on does not answer.
+    /// 503: a dependency of the service does not answer.
     #[must_use]
     pub fn unavailable() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Problem {
             ..Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
-                "The service cannot answer at the moment. Try again in a few seconds.",
+                "The service is temporarily unavailable. Try again in a few seconds.",
             )
         }
     }

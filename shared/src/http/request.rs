@@ -7,7 +7,7 @@ use lambda_http::{Request, RequestExt as _};
 use super::error::RequestError;
 use crate::caller::Caller;
 
-/// The context that API Gateway made for this request.
+/// The request context of API Gateway.
 #[must_use]
 pub fn context(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
     match request.request_context_ref() {
@@ -16,21 +16,21 @@ pub fn context(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
     }
 }
 
-/// The route that API Gateway matched, `GET /me`. It is not taken from the path, so that no spelling of a path can
-/// reach what its route does not.
+/// The route that API Gateway matched, `GET /me`. The path is not used, so that no spelling of a path can select
+/// another handler.
 #[must_use]
 pub fn route_key(request: &Request) -> Option<&str> {
     context(request)?.route_key.as_deref()
 }
 
-/// A parameter of the route's path, `sid` of `/sessions/{sid}`.
+/// A parameter of the route's path, such as `sid` of `/sessions/{sid}`.
 #[must_use]
 pub fn path_parameter(request: &Request, name: &str) -> Option<String> {
     request.path_parameters().first(name).map(str::to_owned)
 }
 
-/// The caller, from the authorizer's context alone; no header can stand in for it. The log line of the request names
-/// the caller.
+/// The caller, only from the authorizer's context, never from a header. The log line of the request names the
+/// caller.
 ///
 /// # Errors
 /// The route has no authorizer, or its context is not Latchkey's.

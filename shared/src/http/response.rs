@@ -13,7 +13,8 @@ pub type Response = http::Response<Body>;
 #[error("the response could not be written as JSON")]
 pub struct ResponseError(#[from] serde_json::Error);
 
-/// A response with a JSON body, not to be stored (RFC 6749 §5.1 asks it of tokens; claims and errors are as personal).
+/// A response with a JSON body, not to be stored (RFC 6749 §5.1 requires it for tokens; claims and errors are as
+/// personal).
 ///
 /// # Errors
 /// The value cannot be written as JSON.

@@ -1,8 +1,8 @@
-//! A line of the log: what an event says, and what is known of the request that it belongs to.
+//! A line of the log: the fields of an event and of its request.
 //!
-//! `tracing-subscriber` has a layer for JSON. It keeps the fields of a span as text, which it reads and writes again
-//! for every field that is added, and a line that is flat and a metric would have to read it once more: a tenth of an
-//! authorization's CPU time. Here fields stay values until the one line is written.
+//! `tracing-subscriber` has a layer for JSON. It keeps the fields of a span as text, which it parses and writes again
+//! for every field that is added, and a flat line and a metric would have to parse it once more: a tenth of an
+//! authorization's CPU time. Here fields stay values until the line is written.
 
 use std::io::{self, Write as _};
 
@@ -19,16 +19,16 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// Writes lines, each whole in one call, with its metrics behind it.
 pub(super) struct Lines<W> {
-    /// Where they go.
+    /// The output.
     pub(super) writer: W,
-    /// The least that is written. What is measured does not depend on it.
+    /// The lowest level that is written. Metrics do not depend on it.
     pub(super) level: Level,
     /// Without it, nothing is measured.
     pub(super) metrics: Option<Metrics>,
 }
 
 impl<W> Lines<W> {
-    /// What is written for an event; nothing, for some.
+    /// The line of an event, if there is one.
     fn written(&self, event: &Event<'_>, fields: &Fields) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         if *event.metadata().level() <= self.level {

@@ -1,8 +1,8 @@
-//! Metrics, in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics by itself, so
-//! that no request waits for another service.
+//! Metrics, in CloudWatch's embedded metric format: log lines that CloudWatch turns into metrics, so that no request
+//! waits for another service.
 //!
-//! They are made of the log line of each request. So one place says how a request ended, and a metric can be followed
-//! to the lines behind it. AWS charges for each combination of dimensions, so there are few: no user, no route, no
+//! They are made of the log line of each request. So there is one source for the outcome of a request, and a metric
+//! can be traced to its lines. AWS charges for each combination of dimensions, so there are few: no user, no route, no
 //! address.
 //!
 //! | Metric                  | Dimensions       | Counts                                                 |
@@ -17,9 +17,9 @@
 //! | `Refreshes`             | Service, Outcome | Refreshes: `succeeded`, `refused`, `reused`, `failed`  |
 //! | `RefreshLatency`        | Service, Outcome | Milliseconds from event to answer                      |
 //!
-//! A request's metrics are one document, because its size is paid for. Each set of dimensions is a directive in it.
+//! A request's metrics are one document, because AWS bills its size. Each set of dimensions is a directive in it.
 //!
-//! Metrics of zeros and ones are there for alarms: a metric of CloudWatch that never had a value cannot be filled with
+//! Metrics of zeros and ones are for alarms: a metric of CloudWatch that never had a value cannot be filled with
 //! zeros, and an expression over it never has a value itself.
 //!
 //! Source:
@@ -34,7 +34,7 @@ use super::fields::Fields;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Latchkey";
-/// The variable with the value of the dimension `Service`: the stack's name. Where it is absent nothing is measured.
+/// The variable with the value of the dimension `Service`: the stack's name. Without it, there are no metrics.
 const SERVICE: &str = "METRICS_SERVICE";
 /// A refused refresh for which a token was used again, as it is logged.
 const REUSED: &str = "refresh_token_reused";
@@ -55,7 +55,7 @@ enum Answered<'a> {
 }
 
 impl<'a> Answered<'a> {
-    /// What a line says, if it is the last one of a request that is measured.
+    /// The measurement in a line, if it is the last one of a measured request.
     fn of(fields: &'a Fields) -> Option<Self> {
         let (event, outcome, reason) = (fields.text("event")?, fields.text("outcome")?, fields.text("reason"));
         Some(match (event, outcome, reason) {
@@ -78,7 +78,7 @@ fn ending(outcome: &str) -> Option<&'static str> {
     ["allowed", "failed", "refused", "succeeded"].into_iter().find(|known| *known == outcome)
 }
 
-/// Writes the metrics of a request behind its last line.
+/// Writes the metrics of a request after its last line.
 pub(super) struct Metrics {
     service: String,
 }
@@ -90,8 +90,8 @@ impl Metrics {
         Some(Self { service })
     }
 
-    /// Writes what a line means, if it is the last one of a request that is measured: only that one has the time that
-    /// the request took.
+    /// Writes the metrics of a line, if it is the last one of a measured request: only that line has the
+    /// duration.
     pub(super) fn write(&self, line: &Fields, text: &mut Vec<u8>) -> io::Result<()> {
         let Some(document) = self.document(line, now_milliseconds()) else { return Ok(()) };
         serde_json::to_writer(&mut *text, &document)?;
@@ -102,8 +102,8 @@ impl Metrics {
     fn document(&self, line: &Fields, now_milliseconds: u64) -> Option<Value> {
         let milliseconds = line.get(MILLISECONDS)?.as_u64()?;
         let answered = Answered::of(line)?;
-        // Lambda's own metrics have the time of the invocation. An alarm compares them, so these have the nearest time
-        // that is known here.
+        // Lambda's own metrics have the time of the invocation. An alarm compares them, so these have the nearest known
+        // time.
         let mut document = Document::new(&self.service, now_milliseconds.saturating_sub(milliseconds));
         let mut count = |count, latency, outcome: &'static str| {
             let metrics = [(latency, "Milliseconds", milliseconds), (count, "Count", 1)];
@@ -140,7 +140,7 @@ fn now_milliseconds() -> u64 {
 struct Document {
     timestamp: u64,
     directives: Vec<Value>,
-    /// What the directives name: dimensions and metrics.
+    /// The values that the directives name: dimensions and metrics.
     members: Map<String, Value>,
 }
 

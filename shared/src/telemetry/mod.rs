@@ -46,7 +46,7 @@ pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
         return Ok(());
     }
     panic::set_hook(Box::new(|panic| {
-        // The message is left out of the log: it may quote what the code was working on. (The runtime tells it to
+        // The message is not logged: it may contain data. (The runtime tells it to
         // Lambda, for whoever invoked the function directly; API Gateway passes none of that on.)
         let location = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
@@ -59,14 +59,14 @@ pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
 fn warn_of_unknown_settings() {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     for variable in config::unknown_settings(names) {
-        tracing::warn!(event = "start", outcome = "unknown_setting", variable, "this is no setting of Latchkey's");
+        tracing::warn!(event = "start", outcome = "unknown_setting", variable, "this is not a setting of Latchkey");
     }
 }
 
-/// The span of one request. What is in it is in every line that is written for the request.
+/// The span of one request. Its fields are in every line of the request.
 #[must_use]
 pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
-    // At the highest level, so that no choice of level takes these fields from the lines that are left.
+    // At the highest level, so that the fields are present at every configured level.
     tracing::error_span!(
         "request",
         event,

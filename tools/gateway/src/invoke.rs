@@ -39,7 +39,6 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// A function that can be invoked.
 #[derive(Debug)]
 pub(crate) struct Function {
-    /// The name of its binary.
     pub(crate) binary: String,
     uri: Uri,
     timeout: Duration,

@@ -23,7 +23,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Watch {
     file: PathBuf,
-    /// As it is served.
     served: Option<SystemTime>,
     /// As it was at the last look.
     seen: Option<SystemTime>,

@@ -52,7 +52,6 @@ pub enum EnvironmentError {
     /// The process ended.
     #[error("the process of {function} ended with {status}")]
     Ended {
-        /// The function.
         function: String,
         /// How.
         status: ExitStatus,
@@ -66,7 +65,6 @@ pub enum EnvironmentError {
     /// It took too long.
     #[error("{function} did not answer within {seconds} s")]
     Timeout {
-        /// The function.
         function: String,
         /// How long it had.
         seconds: u64,
@@ -74,7 +72,6 @@ pub enum EnvironmentError {
     /// It said that it cannot be initialised.
     #[error("{function} cannot be initialised: {message}")]
     Init {
-        /// The function.
         function: String,
         /// What it said.
         message: String,
@@ -89,7 +86,6 @@ pub enum EnvironmentError {
 pub struct Answer {
     /// Whether it is the function's error, `{"errorType", "errorMessage"}`.
     pub is_error: bool,
-    /// The payload.
     pub payload: Bytes,
     /// From handing the event out to the answer.
     pub took: Duration,

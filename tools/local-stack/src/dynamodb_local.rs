@@ -26,13 +26,10 @@ pub enum Storage {
 /// DynamoDB Local could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DynamoDbLocalError {
-    /// No port.
     #[error("DynamoDB Local has no port")]
     Port(#[from] PortError),
-    /// The process.
     #[error("DynamoDB Local does not run")]
     Process(#[from] ProcessError),
-    /// Its directory.
     #[error("the directory {0} for the data cannot be made")]
     Directory(PathBuf, #[source] std::io::Error),
 }

@@ -23,10 +23,8 @@ pub enum EmulatorError {
     /// The tool.
     #[error("the emulator of AWS is missing")]
     Install(#[from] InstallError),
-    /// No port.
     #[error("the emulator of AWS has no port")]
     Port(#[from] PortError),
-    /// The process.
     #[error("the emulator of AWS does not run")]
     Process(#[from] ProcessError),
 }

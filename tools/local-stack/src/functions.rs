@@ -43,7 +43,6 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// The functions could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum FunctionsError {
-    /// The template.
     #[error("the functions of the template cannot be read")]
     Template(#[from] sam_template::Error),
     /// The environment of a function.
@@ -64,10 +63,8 @@ pub enum FunctionsError {
     /// No random address.
     #[error("/dev/urandom cannot be read")]
     Random(#[source] io::Error),
-    /// No port.
     #[error("`cargo lambda watch` has no port")]
     Port(#[from] PortError),
-    /// The process.
     #[error("`cargo lambda watch` does not run")]
     Process(#[from] ProcessError),
 }

@@ -126,7 +126,6 @@ pub enum InstallError {
     /// Something that has to be there already is not.
     #[error("{program} was not found; {remedy}, then run this again")]
     Missing {
-        /// The program.
         program: &'static str,
         /// How to get it.
         remedy: &'static str,
@@ -136,7 +135,6 @@ pub enum InstallError {
         "{python} cannot make a virtual environment; install its module venv (Debian and Ubuntu: python3-venv), then run this again"
     )]
     NoVenv {
-        /// The Python.
         python: &'static str,
         /// What it said.
         #[source]
@@ -148,9 +146,7 @@ pub enum InstallError {
     /// An installation failed.
     #[error("{package} {version} could not be installed; installing needs a network, once")]
     Install {
-        /// The package.
         package: &'static str,
-        /// Its version.
         version: &'static str,
         /// Why.
         #[source]
@@ -159,7 +155,6 @@ pub enum InstallError {
     /// The packages that a lock file names could not be installed.
     #[error("what {} names could not be installed; installing needs a network, once", .lock_file.display())]
     InstallLocked {
-        /// The lock file.
         lock_file: PathBuf,
         /// Why.
         #[source]
@@ -168,7 +163,6 @@ pub enum InstallError {
     /// A download is not the one that was chosen.
     #[error("{package} has the SHA-512 {found} instead of {expected}; it was not installed")]
     Integrity {
-        /// The package.
         package: &'static str,
         /// What it has.
         found: String,
@@ -181,9 +175,7 @@ pub enum InstallError {
     /// An installed package does not have what it is installed for.
     #[error("{package} {version} is installed but has no {program}; delete {} and run this again", .directory.display())]
     Incomplete {
-        /// The package.
         package: &'static str,
-        /// Its version.
         version: &'static str,
         /// The program that should be in it.
         program: &'static str,

@@ -18,10 +18,8 @@ pub enum MotoError {
     /// The tool.
     #[error("moto is missing")]
     Install(#[from] InstallError),
-    /// No port.
     #[error("moto has no port")]
     Port(#[from] PortError),
-    /// The process.
     #[error("moto does not run")]
     Process(#[from] ProcessError),
 }

@@ -69,7 +69,6 @@ pub enum PackageError {
     /// A build.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The template.
     #[error("the functions of the template cannot be read")]
     Template(#[from] sam_template::Error),
     /// Where Zig is.

@@ -15,10 +15,8 @@ pub enum PortError {
     /// It may not be had, as those below 1024.
     #[error("port {0} cannot be used; choose another port with --port")]
     Refused(u16, #[source] io::Error),
-    /// Taken.
     #[error("port {port} is taken by {holder}; stop that, or choose another port with --port")]
     Taken {
-        /// The port.
         port: u16,
         /// The process, as far as it can be seen.
         holder: String,

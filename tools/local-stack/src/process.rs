@@ -42,7 +42,6 @@ pub enum ProcessError {
     Start {
         /// What it is.
         name: String,
-        /// Its program.
         program: String,
         /// Why.
         #[source]

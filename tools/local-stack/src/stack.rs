@@ -29,25 +29,19 @@ pub enum StackError {
     /// A tool.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
-    /// The template.
     #[error("template.yaml cannot be used")]
     Template(#[from] sam_template::Error),
     /// DynamoDB Local.
     #[error("there is no DynamoDB")]
     DynamoDb(#[from] DynamoDbLocalError),
-    /// The tables.
     #[error("there are no tables")]
     Tables(#[from] TablesError),
-    /// The functions.
     #[error("there are no functions")]
     Functions(#[from] FunctionsError),
-    /// A port.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The sealing key.
     #[error("the sealing key {0} cannot be read or made")]
     SealingKey(PathBuf, #[source] io::Error),
     /// Signing in did not work.
@@ -194,7 +188,6 @@ impl Stack {
         &self.function_names
     }
 
-    /// The functions.
     #[must_use]
     pub fn functions(&self) -> &Functions {
         &self.functions

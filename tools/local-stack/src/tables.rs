@@ -10,7 +10,6 @@ use ureq::Agent;
 /// A table could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesError {
-    /// The template.
     #[error("the tables of the template cannot be read")]
     Template(#[from] sam_template::Error),
     /// DynamoDB Local cannot be reached.
@@ -24,14 +23,12 @@ pub enum TablesError {
         #[source]
         source: Box<ureq::Error>,
     },
-    /// It refused.
     #[error("{operation} of {table} was refused: {answer}")]
     Refused {
         /// What was asked.
         operation: &'static str,
         /// For which table.
         table: String,
-        /// Its answer.
         answer: Value,
     },
     /// There is one of the name already, with other keys.

@@ -70,7 +70,6 @@ pub struct Route {
     pub timeout: Option<Duration>,
 }
 
-/// An authorizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorizer {
     /// A Lambda function decides.

@@ -1,15 +1,15 @@
-//! What API Gateway takes for an answer.
+//! The responses that API Gateway accepts.
 //!
-//! Every answer says explicitly whether the request passes. These types are Latchkey's own because a policy statement
-//! of `aws_lambda_events` whose effect nobody sets is an `Allow`.
+//! Every response states explicitly whether the request is allowed. These types are Latchkey's own because the default
+//! effect of a policy statement of `aws_lambda_events` is `Allow`.
 
 use serde::Serialize;
 use shared::Caller;
 
 use super::stage::Stage;
 
-/// `principalId` of a policy that refuses: a rejected token says nothing about its bearer.
-const NOBODY: &str = "unauthenticated";
+/// `principalId` of a policy that denies: a rejected token does not identify its bearer.
+const UNAUTHENTICATED: &str = "unauthenticated";
 
 /// One of the two forms.
 #[derive(Debug, Serialize)]
@@ -31,18 +31,18 @@ pub(crate) struct SimpleResponse {
 }
 
 impl SimpleResponse {
-    /// The request passes, as this caller's.
+    /// The request is allowed, for this caller.
     pub(crate) fn allow(caller: Caller) -> Self {
         Self { is_authorized: true, context: Some(caller) }
     }
 
-    /// The request does not pass. API Gateway answers 403 and says nothing more.
+    /// The request is denied. API Gateway answers 403 without a reason.
     pub(crate) fn deny() -> Self {
         Self { is_authorized: false, context: None }
     }
 }
 
-/// An IAM policy about one stage, and whose it is.
+/// An IAM policy for one stage, and its principal.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PolicyResponse {
@@ -88,12 +88,12 @@ struct Context {
     epoch: String,
 }
 
-/// A role of the token is empty or has a space: joined with the others it would look like none or like two.
+/// A role of the token is empty or has a space: joined with the others it would look like no role or like two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RoleError;
 
 impl PolicyResponse {
-    /// The request passes, as this caller's.
+    /// The request is allowed, for this caller.
     ///
     /// # Errors
     /// The caller's roles cannot be joined. Operators cannot give such a role to anybody.
@@ -113,9 +113,9 @@ impl PolicyResponse {
         Ok(Self::new(caller.sub, Effect::Allow, stage, Some(context)))
     }
 
-    /// The request does not pass. API Gateway answers 403.
+    /// The request is denied. API Gateway answers 403.
     pub(crate) fn deny(stage: Stage) -> Self {
-        Self::new(NOBODY.to_owned(), Effect::Deny, stage, None)
+        Self::new(UNAUTHENTICATED.to_owned(), Effect::Deny, stage, None)
     }
 
     fn new(principal_id: String, effect: Effect, stage: Stage, context: Option<Context>) -> Self {

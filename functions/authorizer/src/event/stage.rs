@@ -1,4 +1,4 @@
-//! For what a policy speaks.
+//! The resource of a policy.
 
 use serde::Serialize;
 
@@ -10,8 +10,7 @@ const MAX_BYTES: usize = 512;
 /// Every route of one stage of one API, `arn:aws:execute-api:region:account:api/stage/*`.
 ///
 /// API Gateway may keep a policy and apply it to the token's next request, whichever route that is for: a policy for
-/// the one route that was asked about would refuse every other. What a caller may do on a route is the function's to
-/// decide.
+/// only the requested route would deny every other route. What a caller may do on a route is decided by the function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Stage(String);
@@ -21,7 +20,7 @@ impl Stage {
     /// `…/$connect`.
     ///
     /// # Errors
-    /// It is something else. What would be a wildcard or a variable in a policy is in no part that is taken over.
+    /// It is something else. No part that is copied contains a wildcard or a variable of policies.
     pub(super) fn of(method_arn: &str) -> Result<Self, EventError> {
         Self::parse(method_arn).filter(|Self(arn)| arn.len() <= MAX_BYTES).ok_or(EventError::MalformedArn)
     }

@@ -216,10 +216,10 @@ fn a_web_socket_takes_one_token_from_one_place() {
     assert_eq!(of(&[query(json!({ "access_token": ["a", "a"] }))]), Err(Refusal::SeveralAuthorizations));
     assert_eq!(of(&[query(json!({ "Access_Token": ["a"] }))]), Err(Refusal::NoAuthorization));
     assert_eq!(of(&[query(json!({}))]), Err(Refusal::NoAuthorization));
-    // A header that is there and wrong is not made good by the query.
+    // A wrong header is not replaced by the query parameter.
     let wrong = json!({ "Authorization": ["Basic YTpi"] });
     assert!(of(&[("/multiValueHeaders", wrong)]).is_err());
-    // A subprotocol is none of the places.
+    // A subprotocol is not read.
     let subprotocol = json!({ "Sec-WebSocket-Protocol": ["ACCESS_TOKEN"] });
     assert_eq!(of(&[("/multiValueHeaders", subprotocol), query(json!({}))]), Err(Refusal::NoAuthorization));
 }
