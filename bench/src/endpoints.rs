@@ -1,6 +1,6 @@
 //! Where the functions find DynamoDB: DynamoDB Local for warm calls, and for cold starts a stand-in that speaks TLS,
-//! which DynamoDB Local does not. The stand-in returns the responses of DynamoDB Local, cached after the first call, so that
-//! the function's handshake is measured and not Java.
+//! which DynamoDB Local does not. The stand-in returns the responses of DynamoDB Local, cached after the first call, so
+//! that the function's handshake is measured and not Java.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

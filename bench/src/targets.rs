@@ -1,5 +1,5 @@
-//! The targets of the figures. A figure that misses its target fails the run, unless docs/PERFORMANCE.md explains the miss,
-//! and then up to a bound.
+//! The targets of the figures. A figure that misses its target fails the run, unless docs/PERFORMANCE.md explains the
+//! miss, and then up to a bound.
 
 use crate::parts::Part;
 use serde::Serialize;

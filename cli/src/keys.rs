@@ -230,10 +230,7 @@ async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError>
         let signs = records.iter().rfind(|record| record.is_active_at(now)).map(|record| record.kid.clone());
         for record in records {
             let state = if signs.as_ref() == Some(&record.kid) {
-                format!(
-                    "signs, for at most {} more",
-                    span(record.retires_at.seconds_since(now).unwrap_or_default())
-                )
+                format!("signs, for at most {} more", span(record.retires_at.seconds_since(now).unwrap_or_default()))
             } else if now < record.activates_at {
                 format!("is published, signs in {}", span(record.activates_at.seconds_since(now).unwrap_or_default()))
             } else if now < rotation::expires_at(purpose, record.retires_at) {

@@ -16,8 +16,9 @@ use clap::{Parser, Subcommand};
 /// Manage the users and keys of a Latchkey deployment.
 ///
 /// Tables are named by environment variables: USERS_TABLE_NAME, DENYLIST_TABLE_NAME, LOGIN_ATTEMPTS_TABLE_NAME and
-/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH is the minimum length of a
-/// new password (default 15). Region and credentials are found as by the AWS CLI; AWS_ENDPOINT_URL_DYNAMODB selects another DynamoDB.
+/// SIGNING_KEYS_TABLE_NAME, which are outputs of the stack. LATCHKEY_MIN_PASSWORD_LENGTH is the minimum length of a new
+/// password (default 15). Region and credentials are found as by the AWS CLI; AWS_ENDPOINT_URL_DYNAMODB selects another
+/// DynamoDB.
 ///
 /// Exit codes: 0 success, 1 failure, 2 wrong usage.
 #[derive(Parser)]

@@ -71,8 +71,8 @@ impl Output {
     }
 }
 
-/// Whether a character could deceive the reader of a terminal: a control character, one that changes the text direction,
-/// or another invisible one (Unicode's categories Cc, Cf, Zl, Zp, and unassigned code points).
+/// Whether a character could deceive the reader of a terminal: a control character, one that changes the text
+/// direction, or another invisible one (Unicode's categories Cc, Cf, Zl, Zp, and unassigned code points).
 fn is_treacherous(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     matches!(

@@ -44,8 +44,8 @@ enum TokenCommand {
     /// Show the content of an access or a refresh token, and the result of each check
     ///
     /// Reading a token needs no network. Its signature is checked with the keys of --jwks, or of
-    /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, its revocation is checked too. The exit code is
-    /// 1 if the token is not valid.
+    /// SIGNING_KEYS_TABLE_NAME if that is set; with DENYLIST_TABLE_NAME, its revocation is checked too. The exit code
+    /// is 1 if the token is not valid.
     Inspect {
         /// The token, also as `Bearer TOKEN`. If it is omitted or `-`, it is read from standard input, and
         /// appears neither in the shell's history nor in the list of processes

@@ -37,7 +37,7 @@ fn verify_elsewhere(algorithm: &str) {
     let python = Command::new(local_stack::install::pyjwt().unwrap())
         .arg(scripts.join("verify_token.py"))
         .args([&stack.base_url(), &token])
-        // What is on this machine is behind no proxy.
+        // This machine is not behind a proxy.
         .env("no_proxy", "127.0.0.1")
         .output()
         .expect("python starts");

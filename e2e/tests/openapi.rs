@@ -136,7 +136,7 @@ fn schemathesis(stack: &Stack, name: &str, user: Option<&str>, arguments: &[&str
         .env("LATCHKEY_PASSWORD", PASSWORD)
         .env("LATCHKEY_NEW_PASSWORD", NEW_PASSWORD)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        // What is on this machine is behind no proxy.
+        // This machine is not behind a proxy.
         .envs([("no_proxy", "127.0.0.1"), ("NO_PROXY", "127.0.0.1")]);
     if let Some(user) = user {
         let environment = stack.command_environment();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is deployed and its peers, and has them measured in one run.
+//! `cargo xtask bench`: builds the deployment packages and their peers, and measures them in one run.
 //!
 //! Peers are built as their communities recommend: Rust with `cargo lambda build --release`, Node.js bundled and
 //! minified by esbuild, with its client outside of the handler and its connection kept.
@@ -14,22 +14,22 @@ use local_stack::package::{self, Architecture, PackageError};
 use local_stack::process::{self, ProcessError, command};
 use local_stack::{progress, workspace};
 
-/// The parts of the bench, by the names that it has for them.
+/// The names of the bench's parts.
 const PARTS: [&str; 5] = ["cold", "warm", "hashing", "primitives", "load"];
 
 /// What `bench` is to do.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Fewer iterations and a short load: an impression within five minutes, besides building
+    /// Fewer iterations and a short load: an impression within five minutes, after the build
     #[arg(long)]
     quick: bool,
-    /// These parts alone, with a comma between: cold starts, warm calls of authorizers, warm logins (hashing),
+    /// Only these parts, separated by commas: cold starts, warm calls of authorizers, warm logins (hashing),
     /// signatures, keys and tokens (primitives), the whole path under load
     #[arg(long, value_name = "PARTS", value_parser = PARTS, value_delimiter = ',')]
     only: Vec<String>,
 }
 
-/// Something could not be measured, or misses its target.
+/// A figure could not be measured, or misses its target.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
     /// A tool.
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
 
     if options.only.is_empty() || options.only.iter().any(|part| part == "primitives") {
         let step = progress::step("signatures, tokens, hashes and key sets, by criterion");
-        // What an earlier run found is not of this one.
+        // Results of an earlier run are not part of this one.
         let found = workspace::root().join("target/criterion");
         if found.exists() {
             fs::remove_dir_all(&found).map_err(|error| BenchError::Io(found, error))?;

@@ -14,16 +14,16 @@ use local_stack::{progress, stack, workspace};
 /// What `check` is to do.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Keep the API's body as SAM makes it now, in xtask/aws/api.json
+    /// Save the API's body as SAM generates it now, in xtask/aws/api.json
     #[arg(long)]
     update: bool,
 }
 
-/// Not everything is in order.
+/// Some checks failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckError {
-    /// These are not.
-    #[error("not in order: {}", .0.join(", "))]
+    /// The failed ones.
+    #[error("failed: {}", .0.join(", "))]
     Failed(Vec<&'static str>),
     /// This program was asked to stop.
     #[error(transparent)]
@@ -36,14 +36,14 @@ enum Finding {
     /// Its tool cannot be had.
     #[error("a tool is missing")]
     Install(#[from] InstallError),
-    /// What the command said, or that it could not be run.
+    /// The command failed or could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The template names no functions that could be built.
     #[error("template.yaml cannot be used")]
     Template(#[source] sam_template::Error),
-    /// The translation cannot be looked at.
-    #[error("the translation of template.yaml cannot be looked at")]
+    /// The translation could not be checked.
+    #[error("the translation of template.yaml could not be checked")]
     Translation(#[from] TranslationError),
     /// What is wrong with the translation.
     #[error("{}", .0.join("\n"))]
@@ -51,7 +51,7 @@ enum Finding {
     /// A function that must not reach AWS could.
     #[error("the package `{0}` depends on {1}")]
     NeedlessSdk(&'static str, String),
-    /// It could not look, for a reason that is no fault of what it looks at.
+    /// The check itself could not run.
     #[error("{0}")]
     Skipped(&'static str),
 }
@@ -122,7 +122,7 @@ fn lints() -> Result<(), Finding> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])
 }
 
-/// Built together, packages lend each other features of dependencies; what is deployed is built alone.
+/// Built together, packages share features of dependencies; deployed functions are built separately.
 fn functions_alone() -> Result<(), Finding> {
     let template = stack::template("check", &BTreeMap::new()).map_err(Finding::Template)?;
     for function in template.functions().map_err(Finding::Template)? {
@@ -163,7 +163,7 @@ fn translated(options: &Options) -> Result<(), Finding> {
     }
 }
 
-/// What it is not to ask for, and why, is in the template: `Metadata` of each resource.
+/// Its exceptions, with their reasons, are in the template: `Metadata` of each resource.
 fn security_scan() -> Result<(), Finding> {
     // It needs no network, and scans this one file.
     let arguments =
@@ -218,7 +218,7 @@ fn bench_peers() -> Result<(), Finding> {
     Ok(())
 }
 
-/// RustSec's advisories, of today: an old copy would say too little.
+/// RustSec's current advisories: an old copy would miss some.
 fn advisories() -> Result<(), Finding> {
     let deny = install::cargo_deny()?;
     let mut fetch = at_root(&deny);

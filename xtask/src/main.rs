@@ -20,8 +20,8 @@ use local_stack::{functions, process, progress};
 
 /// Run, test and check Latchkey on this machine.
 ///
-/// What is missing is installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB
-/// Local, and Java where there is none. That needs Python 3 and npm; after the first time it needs no network.
+/// Missing tools are installed into `.local/`: cargo-lambda and the SAM CLI (Python virtual environments), DynamoDB
+/// Local, and Java if there is none. That needs Python 3 and npm, and a network only the first time.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `test` has that of `cargo test`.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start everything and wait until a login has worked; Ctrl-C ends it
+    /// Start everything and wait until a login has succeeded; Ctrl-C stops it
     Up(up::Options),
     /// Run all tests, on a DynamoDB Local, functions and a gateway of their own
     Test {
@@ -43,11 +43,11 @@ enum Command {
     },
     /// Format, lints, documentation, licences, unused dependencies, the template as AWS gets it
     Check(check::Options),
-    /// Build what is deployed, and print its size beside its budget
+    /// Build the deployment packages, and print their sizes and budgets
     Package(package::Options),
-    /// Measure what is deployed, beside its peers
+    /// Measure the deployed functions and their peers
     Bench(bench::Options),
-    /// Create the stack in an AWS API emulator and run what is deployed against it
+    /// Deploy the stack to an emulator of AWS and test it there
     Rehearse(rehearse::Options),
     /// Run a function's binary with the environment that the template gives it
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! `cargo xtask package`: what is deployed, built and weighed.
+//! `cargo xtask package`: builds the deployment packages and checks their sizes.
 
 use clap::Args;
 use local_stack::package::{self, Architecture, PackageError};

@@ -1,8 +1,9 @@
 //! `cargo xtask rehearse`: a deployment without AWS.
 //!
-//! `sam build` makes what is deployed. `e2e/tests/rehearsal` deploys it by `sam deploy` in an emulator of AWS, and runs
-//! it there as it is, under QEMU where this machine is of another kind. The rest of a stack's life is rehearsed with
-//! bootstraps of this machine's processor, which `cargo xtask test` uses too, and with those of the release before.
+//! `sam build` builds the deployment packages. `e2e/tests/rehearsal` deploys them with `sam deploy` to an emulator of
+//! AWS, and runs them there, under QEMU if this machine has another processor. Updates, failures and deletion are
+//! rehearsed with bootstraps for this machine's processor, which `cargo xtask test` uses too, and with those of the
+//! previous release.
 
 use std::fs;
 use std::io;
@@ -16,7 +17,7 @@ use local_stack::package::{self, Architecture, PackageError};
 use local_stack::process::{self, ProcessError};
 use local_stack::{progress, workspace};
 
-/// The commit of the release before this one. A stack of it must become one of this release, and go back.
+/// The commit of the previous release. A stack of it must be able to update to this release, and to go back.
 const RELEASE_BEFORE: &str = "80298bf6d91056d4c60d24be3af539b2c7436a49";
 
 /// Where Debian's `libc6-arm64-cross` and `libgcc-s1-arm64-cross` are.
@@ -25,7 +26,7 @@ const ARM64_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 /// What `rehearse` is to do.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Leave out what takes longest: `sam build`, and what it makes
+    /// Skip the longest part: `sam build`, and running its output
     #[arg(long)]
     quick: bool,
 }
@@ -41,10 +42,12 @@ pub(crate) enum RehearseError {
     Package(#[from] PackageError),
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The release before is not in this checkout.
-    #[error("this checkout has no commit {RELEASE_BEFORE}, the release before; fetch it with `git fetch --unshallow`")]
+    /// The previous release is not in this checkout.
+    #[error(
+        "this checkout has no commit {RELEASE_BEFORE}, the previous release; fetch it with `git fetch --unshallow`"
+    )]
     NoReleaseBefore(#[source] ProcessError),
-    /// What is deployed cannot be run here.
+    /// The deployment packages cannot be run here.
     #[error(
         "what is deployed is for arm64, and cannot be run here without qemu-aarch64 on PATH and the C library below {ARM64_LIBRARIES}; \
          Debian has both in qemu-user, libc6-arm64-cross and libgcc-s1-arm64-cross (or use --quick)"
@@ -69,11 +72,11 @@ pub(crate) fn run(options: &Options) -> Result<(), RehearseError> {
     let step = progress::step("building the functions and latchkey");
     here(&builds.join("here"))?;
     step.done();
-    let step = progress::step("building the release before");
+    let step = progress::step("building the previous release");
     before(&builds.join("before"))?;
     step.done();
     if options.quick {
-        progress::warn("SKIPPED, because of --quick: `sam build`, and running what it makes");
+        progress::warn("SKIPPED, because of --quick: `sam build`, and running its output");
         return rehearse(&builds, &["--skip", "sam_deploy_makes"]);
     }
     // One compiles, the other mostly waits.
@@ -121,7 +124,7 @@ fn rehearse(builds: &Path, more: &[&str]) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// `sam build`, as people call it.
+/// `sam build`, as on the command line.
 fn sam_build() -> Result<(), RehearseError> {
     let step = progress::step("sam build");
     let mut sam = process::command(install::sam()?);
@@ -135,7 +138,7 @@ fn sam_build() -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// What `sam build` would make for this machine's processor, if it built for development.
+/// The output of `sam build` for this machine's processor, in a development build.
 fn here(build: &Path) -> Result<(), RehearseError> {
     let target = workspace::root().join("target");
     let mut cargo = process::command("cargo");
@@ -149,7 +152,7 @@ fn here(build: &Path) -> Result<(), RehearseError> {
     lay_out(build, &read(&template)?, &functions, &target.join("debug"))
 }
 
-/// The release before. What Cargo builds of dependencies is shared with this checkout.
+/// The previous release. Builds of dependencies are shared with this checkout.
 fn before(build: &Path) -> Result<(), RehearseError> {
     let source = build.with_extension("source");
     let log = workspace::local().join("logs/release-before.log");
@@ -172,8 +175,8 @@ fn before(build: &Path) -> Result<(), RehearseError> {
         .env("CARGO_BUILD_BUILD_DIR", workspace::root().join("target"))
         .current_dir(&source);
     process::run("cargo build", cargo)?;
-    // SAM puts a list that it cannot read in place of the whole CORS configuration: as it was, this template makes no
-    // API.
+    // SAM replaces the whole CORS configuration by a list that it cannot read: without this change, the template
+    // creates no API.
     let template =
         read(&template)?.replace(r#"AllowOrigins: !Split [",", !Ref AllowedOrigins]"#, r#"AllowOrigins: ["*"]"#);
     lay_out(build, &template, &functions, &target.join("debug"))
@@ -196,7 +199,7 @@ fn lay_out(build: &Path, template: &str, functions: &[String], binaries: &Path) 
     for binary in functions {
         let directory = build.join(binary);
         empty(&directory)?;
-        // A hundred megabytes of what a debugger needs would be uploaded.
+        // Otherwise a hundred megabytes of debug information would be uploaded.
         let mut strip = process::command("strip");
         strip.arg("-o").arg(directory.join("bootstrap")).arg(binaries.join(binary));
         process::run_logged("strip", strip, &workspace::local().join("logs/strip.log"))?;
@@ -206,7 +209,7 @@ fn lay_out(build: &Path, template: &str, functions: &[String], binaries: &Path) 
         .map_err(|error| RehearseError::File(file, error))
 }
 
-/// Makes a directory, with nothing in it.
+/// Creates an empty directory.
 fn empty(directory: &Path) -> Result<(), RehearseError> {
     let failed = |error| RehearseError::File(directory.to_owned(), error);
     if directory.exists() {

@@ -1,8 +1,8 @@
 //! New code and new settings while `up` runs.
 //!
-//! The functions' sources are built again, and the functions whose binary became another are started again. The gateway
-//! reads a changed template by itself; here the functions are given what it says of their environment. What cannot be
-//! built or read changes nothing: the previous version keeps running.
+//! Changed sources are rebuilt, and the functions whose binary changed are restarted. The gateway reads a changed
+//! template itself; here the functions get their new environment. If something cannot be built or read, the previous
+//! version keeps running.
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -14,10 +14,10 @@ use local_stack::process::{self, ProcessError};
 use local_stack::stack::Stack;
 use local_stack::{progress, workspace};
 
-/// What the functions are made of.
+/// The sources of the functions.
 const SOURCES: [&str; 8] = ["Cargo.lock", "Cargo.toml", "api", "auth", "functions", "shared", "verifier", "web"];
 
-/// What is looked at.
+/// The watched files.
 #[derive(Debug)]
 pub(crate) struct Reload {
     sources: Watched,
@@ -25,14 +25,14 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// What is there now is what runs.
+    /// The current files are the ones that run.
     #[must_use]
     pub(crate) fn from_now() -> Self {
         let sources = SOURCES.map(|name| workspace::root().join(name)).to_vec();
         Self { sources: Watched::new(sources), template: Watched::new(vec![workspace::template()]) }
     }
 
-    /// Looks for changes, has them come into use, and says so in one line each.
+    /// Checks for changes, applies them, and prints one line for each.
     ///
     /// # Errors
     /// This program was asked to stop while it built.
@@ -53,10 +53,10 @@ impl Reload {
         if !self.template.changed().is_empty() {
             match stack.reload_template() {
                 Ok(restarted) if restarted.is_empty() => {
-                    progress::print("template.yaml changed: the routes are read again");
+                    progress::print("template.yaml changed: the routes are reloaded");
                 }
                 Ok(restarted) => progress::print(&format!(
-                    "template.yaml changed: the routes are read again, and {} started again with other settings",
+                    "template.yaml changed: the routes are reloaded, and {} restarted with other settings",
                     restarted.join(", ")
                 )),
                 Err(error) => progress::failure(&error),
@@ -66,7 +66,7 @@ impl Reload {
     }
 }
 
-/// New binaries could not come into use.
+/// New binaries could not be loaded.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
     /// The build.
@@ -81,7 +81,7 @@ fn build_and_restart(stack: &Stack) -> Result<String, ReloadError> {
     let functions = stack.functions();
     let before: Vec<_> = functions.started().into_iter().map(|name| (built_at(&name).ok(), name)).collect();
     let mut cargo = process::command("cargo");
-    // What `up` itself is made of stays as it is: it runs.
+    // `up` itself is running and is not rebuilt.
     cargo.args(["build", "--quiet", "--workspace", "--exclude", "xtask"]).current_dir(workspace::root());
     process::run("cargo build", cargo)?;
     let mut restarted = Vec::new();
@@ -93,9 +93,9 @@ fn build_and_restart(stack: &Stack) -> Result<String, ReloadError> {
     }
     let seconds = started.elapsed().as_secs_f64();
     Ok(if restarted.is_empty() {
-        format!("built in {seconds:.1} s, and no function that runs has become another")
+        format!("built in {seconds:.1} s; no running function has changed")
     } else {
-        format!("built in {seconds:.1} s, and started again: {}", restarted.join(", "))
+        format!("built in {seconds:.1} s; restarted: {}", restarted.join(", "))
     })
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode, TestError> {
         }
         Err(ProcessError::Failed { status, .. }) => {
             step.failed();
-            // The reason may be that a part of the stack is gone; a test cannot know.
+            // A part of the stack may have ended, which a test cannot know.
             if let Err(error) = stack.must_run() {
                 progress::failure(&error);
             }

@@ -1,4 +1,4 @@
-//! The template as AWS gets it. `xtask/aws/hold.py` says what is held and how.
+//! The template as AWS gets it: SAM's translation, checked by `xtask/aws/hold.py`.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,7 +7,7 @@ use local_stack::install::{self, InstallError};
 use local_stack::process::{self, ProcessError, command};
 use local_stack::workspace;
 
-/// The translation cannot be looked at.
+/// The translation could not be checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TranslationError {
     /// A tool.
@@ -31,7 +31,7 @@ pub(crate) enum Extent {
     Update,
 }
 
-/// Translates a template, and gives what is wrong with what comes of it, a line each.
+/// Translates a template and returns the findings, a line each.
 ///
 /// # Errors
 /// It cannot be looked at.
@@ -81,7 +81,7 @@ pub(crate) fn lint() -> Result<(), TranslationError> {
 
 fn python(script: &str) -> Result<std::process::Command, TranslationError> {
     let mut python = command(install::aws_python()?);
-    // Nothing is to be left in the checkout.
+    // Nothing may be left in the checkout.
     python.env("PYTHONDONTWRITEBYTECODE", "1");
     python.arg(workspace::root().join("xtask/aws").join(script)).current_dir(workspace::root());
     Ok(python)

@@ -19,7 +19,7 @@ use local_stack::process::{self, ProcessError};
 use local_stack::stack::{self, Stack, StackError};
 use local_stack::{progress, workspace};
 
-/// Where `cargo lambda invoke` looks by itself.
+/// The default port of `cargo lambda invoke`.
 const INVOKE_PORT: u16 = 9000;
 
 /// What `up` is to do.
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The port of the API
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Begin with empty tables and new keys
+    /// Start with empty tables and new keys
     #[arg(long)]
     fresh: bool,
     /// Open the page in a browser
@@ -61,19 +61,19 @@ pub(crate) enum UpError {
     /// The environment for the operator's command.
     #[error("{0} could not be written")]
     Environment(PathBuf, #[source] io::Error),
-    /// What was there before could not be removed.
+    /// The previous data could not be removed.
     #[error("{0} could not be removed")]
     Remove(PathBuf, #[source] io::Error),
 }
 
-/// Starts everything, says where it is, and waits.
+/// Starts everything, prints the addresses, and waits.
 ///
 /// # Errors
 /// Something does not start, a part ends, or this program was asked to stop.
 pub(crate) fn run(options: &Options) -> Result<(), UpError> {
     let started = Instant::now();
     process::listen_to_signals()?;
-    // Before anything is touched: the port and the data are what two of these would quarrel about.
+    // Before anything is changed: two instances would conflict over the port and the data.
     port::must_be_free(options.port)?;
     let directory = workspace::local().join("up");
     let _lock = Lock::take(&directory)?;

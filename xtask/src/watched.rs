@@ -1,7 +1,7 @@
-//! Files of the checkout, looked at again and again for changes.
+//! Watches files of the checkout by polling.
 //!
-//! The times of some hundred files are read in a millisecond. So there is no need for what operating systems offer to
-//! be told of changes, which is another thing on each of them.
+//! Reading the times of some hundred files takes a millisecond, so the notification APIs of the operating systems,
+//! which all differ, are not needed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,22 +15,22 @@ type Times = BTreeMap<PathBuf, SystemTime>;
 #[derive(Debug)]
 pub(crate) struct Watched {
     roots: Vec<PathBuf>,
-    /// As it was when the last change was told.
+    /// The state at the last reported change.
     told: Times,
-    /// As it was at the last look.
+    /// The state at the last check.
     seen: Times,
 }
 
 impl Watched {
-    /// Remembers how things are now. What does not exist may come to exist.
+    /// Remembers the current state. Files may be created later.
     #[must_use]
     pub(crate) fn new(roots: Vec<PathBuf>) -> Self {
         let told = times(&roots);
         Self { roots, seen: told.clone(), told }
     }
 
-    /// The files that were written, made or removed since the last change that was told; none while they are still
-    /// being written: a change is told by the second look that sees it.
+    /// The files that were written, created or removed since the last reported change. A change is reported by the
+    /// second check that sees it, so not while files are still being written.
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         let now = times(&self.roots);
         if now != self.seen {
@@ -52,7 +52,7 @@ fn times(roots: &[PathBuf]) -> Times {
     times
 }
 
-/// What cannot be read is as if it were not there: it may be gone a moment after its name was read.
+/// An unreadable file is treated as missing: it may have been removed since its name was read.
 fn add(path: &Path, times: &mut Times) {
     // Editors keep files of their own beside the one that is edited.
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));

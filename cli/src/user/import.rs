@@ -142,10 +142,8 @@ pub(super) async fn run(users: &UsersTable, file: &str, output: Output) -> Resul
     let Progress { lines, imported, already_there, refused } = progress;
     outcome.map_err(|cause| ImportError::Stopped { lines, imported, already_there, refused: refused.len(), cause })?;
 
-    let text = format!(
-        "imported: {imported}; already there, not changed: {already_there}; lines rejected: {}",
-        refused.len()
-    );
+    let text =
+        format!("imported: {imported}; already there, not changed: {already_there}; lines rejected: {}", refused.len());
     let reasons: Vec<_> = refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
     output.result(&text, &json!({ "imported": imported, "already_there": already_there, "refused": reasons }));
     match refused.len() {

@@ -1,6 +1,6 @@
 //! One HTTP or REST API of a template, made ready to serve.
 //!
-//! What a template asks for and this gateway does not do is named once, at start. A route that would need it is closed:
+//! At the start, the gateway names what the template uses and it does not emulate. A route that needs it is closed:
 //! it answers 500, and is never open for lack of a decision.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -12,10 +12,10 @@ use crate::{
     authorizer::Authorizer, cors, event::ApiContext, identity::IdentitySource, invoke::Function, routes::Routes,
 };
 
-/// The longest an HTTP API waits for an integration.
+/// Longest wait of an HTTP API for an integration.
 const HTTP_INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
 
-/// The longest a REST API does, unless an account has been given more.
+/// Longest wait of a REST API, unless the account's quota was raised.
 const REST_INTEGRATION_LIMIT: Duration = Duration::from_secs(29);
 
 /// An API ready to serve.
@@ -61,7 +61,7 @@ pub(crate) enum Payload {
 pub(crate) enum Access {
     Public,
     Authorized(Arc<Authorizer>),
-    /// Nobody: the route needs what is not emulated.
+    /// Nobody: the route needs something that is not emulated.
     Closed,
 }
 
@@ -80,7 +80,7 @@ pub(crate) enum Error {
     InvokeUrl(String, String),
 }
 
-/// Where an API is read from, again and again as the template changes.
+/// The source of an API, read again when the template changes.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) template: PathBuf,
@@ -89,24 +89,24 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads the API, and what of it is not emulated, a sentence each.
+    /// Reads the API, and returns a sentence for everything that is not emulated.
     pub(crate) fn read(&self) -> Result<(Api, Vec<String>), Error> {
         Api::read(&Template::load(&self.template, self.parameters.clone())?, &self.choice)
     }
 }
 
-/// What the command line says of the API.
+/// The API's options of the command line.
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) api: Option<String>,
     pub(crate) domain_name: String,
     pub(crate) invoke_url: String,
-    /// How many invocations of a function may be under way.
+    /// How many invocations of a function may run at once.
     pub(crate) concurrency: usize,
 }
 
 impl Api {
-    /// Reads the API, and what of it is not emulated, a sentence each.
+    /// Reads the API, and returns a sentence for everything that is not emulated.
     fn read(template: &Template, choice: &Choice) -> Result<(Self, Vec<String>), Error> {
         let mut apis = template.http_apis()?;
         apis.extend(template.rest_apis()?);
@@ -203,7 +203,7 @@ fn notices(api: &sam_template::Api, other_apis: Vec<String>) -> Vec<String> {
         for route in api.routes.iter().filter(|route| route.authorizer.is_some()) {
             if matches!(route.method.as_str(), "ANY" | "OPTIONS") {
                 let key = key(route);
-                notices.push(format!("the authorizer of {key} for CORS preflights: AWS asks it, here they need none"));
+                notices.push(format!("the authorizer of {key} for CORS preflights: AWS calls it, here they need none"));
             }
         }
     }
@@ -257,7 +257,7 @@ fn authorizers(
     authorizers
 }
 
-/// An error says what is not emulated.
+/// The error names what is not emulated.
 fn read_authorizer(
     authorizer: &sam_template::Authorizer,
     functions: &BTreeMap<String, Arc<Function>>,

@@ -1,7 +1,7 @@
-//! Lambda authorizers: simple responses and IAM policies, and the cache of what they answered.
+//! Lambda authorizers: simple responses, IAM policies, and the cache of both.
 //!
-//! Whatever is not clearly an answer is an error, and an error is never an allow. What is kept is the answer: a policy
-//! is evaluated again for each request, since it may say something else of another method.
+//! An unclear response is an error, and an error is never an allow. The cache has the response and not the decision: a
+//! policy is evaluated for each request, because it may decide differently for another method.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ use crate::{
 /// How long API Gateway waits for an authorizer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// More answers than this are not kept.
+/// Most responses in the cache.
 const CACHE_CAPACITY: usize = 10_000;
 
-/// The error by which an authorizer of a REST API says 401. Exactly this word.
+/// The error for which a REST API answers 401. Exactly this word.
 const UNAUTHORIZED: &str = "Unauthorized";
 
 /// An authorizer that is a Lambda function.
@@ -36,49 +36,49 @@ pub(crate) struct Authorizer {
     function: Arc<Function>,
     event: AuthorizerEvent,
     is_simple: bool,
-    /// What the whole token must match before anyone is asked.
+    /// What the whole token must match before the authorizer is called.
     validation: Option<Regex>,
     sources: Vec<IdentitySource>,
     cache: Option<Cache>,
 }
 
-/// What an authorizer says of a request.
+/// The outcome of an authorization.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// Let it pass.
     Allow(Caller),
-    /// Refuse it: because a policy says so, or because none says otherwise.
+    /// Denied, by a statement or because no statement allows it.
     Deny {
-        /// Whether a policy says so.
+        /// Whether a statement denies it.
         explicit: bool,
     },
-    /// An identity source is missing or not of the form it must have; the authorizer has not been asked.
+    /// An identity source is missing or malformed; the authorizer was not called.
     NoIdentity,
-    /// It said `Unauthorized`.
+    /// It failed with `Unauthorized`.
     Unauthorized,
 }
 
-/// Why there is no verdict.
+/// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorizerError {
     /// It did not answer.
     #[error(transparent)]
     Invoke(#[from] InvokeError),
-    /// It answered something else than a simple response.
+    /// The response is not a simple response.
     #[error("its answer is not {{\"isAuthorized\": true or false, \"context\": {{…}}}}")]
     NoSimpleResponse,
-    /// It answered something else than a policy.
+    /// The response is not a policy.
     #[error(
         "its answer is not {{\"principalId\": \"…\", \"policyDocument\": {{\"Statement\": […]}}, \"context\": {{…}}}}, with \
          statements of Effect, Action and Resource alone"
     )]
     NoPolicy,
-    /// A REST API takes no other context.
+    /// A REST API accepts no other context.
     #[error("its context has the member {0}, which is not text, a number or a boolean")]
     Context(String),
 }
 
-/// What an authorizer answered.
+/// The response of an authorizer.
 #[derive(Debug, Clone, PartialEq)]
 enum Answer {
     Simple { is_authorized: bool, context: Map<String, Value> },
@@ -86,8 +86,8 @@ enum Answer {
 }
 
 impl Authorizer {
-    /// `ttl` is how long an answer is kept. Without identity sources there is nothing to keep it under. The error says
-    /// what is not emulated.
+    /// `ttl` is how long a response is cached. Without identity sources there is no cache key. The error names what is
+    /// not emulated.
     pub(crate) fn new(
         function: Arc<Function>,
         event: AuthorizerEvent,
@@ -205,7 +205,7 @@ fn texts(context: Map<String, Value>) -> Result<Map<String, Value>, AuthorizerEr
     context.into_iter().map(text).collect()
 }
 
-/// Answers by the identity they were given for.
+/// Responses by identity.
 #[derive(Debug)]
 struct Cache {
     ttl: Duration,

@@ -1,7 +1,7 @@
-//! CORS as an HTTP API does it: preflights are answered here, and what a function says about other origins is replaced.
+//! CORS of an HTTP API: it answers preflights, and replaces the CORS headers of functions.
 //!
-//! SAM gives a REST API a mock integration for `OPTIONS` instead, which says the same to everybody. Functions say the
-//! rest.
+//! SAM gives a REST API a mock integration for `OPTIONS` instead, which answers every origin alike. Functions set the
+//! other headers.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -21,14 +21,14 @@ const CORS_HEADERS: [HeaderName; 6] = [
     ACCESS_CONTROL_MAX_AGE,
 ];
 
-/// Whether a browser asks what it may send.
+/// Whether this is a preflight.
 pub(crate) fn is_preflight(request: &Parts) -> bool {
     request.method == Method::OPTIONS
         && request.headers.contains_key(ORIGIN)
         && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The headers of an answer to a preflight; no permission for an origin that is not allowed.
+/// The headers of a preflight's response; without permission for an origin that is not allowed.
 pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(origin) = allowed_origin(cors, request) {
@@ -44,7 +44,7 @@ pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What the mock of a REST API answers. `methods` are those of the path, for where the template names none.
+/// The response of a REST API's mock. `methods` are those of the path, the default of the template.
 pub(crate) fn mock_headers(cors: &Cors, methods: &[String]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     insert_list(&mut headers, ACCESS_CONTROL_ALLOW_ORIGIN, &cors.allow_origins);
@@ -71,8 +71,8 @@ pub(crate) fn replace_headers(cors: &Cors, request: &HeaderMap, response: &mut H
     append_vary(cors, response);
 }
 
-/// Tells caches that an answer is for the origin that asked, whether that is allowed or not: to another one it would be
-/// a wrong permission or a wrong refusal. An answer with `*` is for all of them.
+/// Tells caches that the response depends on the origin, even if that is not allowed: another origin would get a wrong
+/// permission or a wrong refusal. A response with `*` is for all origins.
 fn append_vary(cors: &Cors, headers: &mut HeaderMap) {
     let names = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
     let has_origin = names.flat_map(|value| value.split(',')).map(str::trim).any(|name| {
@@ -111,7 +111,7 @@ fn origin_matches(allowed: &str, origin: &str) -> bool {
 }
 
 fn insert_list(headers: &mut HeaderMap, name: HeaderName, list: &[String]) {
-    // A template can hold what no header can; a browser then reads what is missing as "no".
+    // A template can contain text that is not valid in a header; the header is then missing, which denies.
     if let Some(value) = HeaderValue::from_str(&list.join(",")).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);
     }

@@ -1,4 +1,4 @@
-//! The events functions and authorizers get: payload format 2.0. What came before it is in [`crate::event_v1`].
+//! The events functions and authorizers get: payload format 2.0. Format 1.0 is in [`crate::event_v1`].
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -38,7 +38,7 @@ impl ApiContext {
         }
     }
 
-    /// A path, or a part of it, as functions and authorizers are told it: an HTTP API decodes it, a REST API does not.
+    /// A path, or a part of it, as in events: an HTTP API decodes it, a REST API does not.
     pub(crate) fn as_told(&self, path: &str) -> String {
         match self.kind {
             ApiKind::Http => path::decoded(path),
@@ -47,7 +47,7 @@ impl ApiContext {
     }
 }
 
-/// Who the authorizer says is calling.
+/// The caller, as the authorizer returned it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Caller {
     /// Of a policy, not of a simple response.
@@ -67,7 +67,7 @@ pub(crate) struct Routed<'r> {
 }
 
 impl Routed<'_> {
-    /// The event of the function. `caller` is what its authorizer said, `None` on a public route.
+    /// The event of the function. `caller` is from its authorizer, `None` on a public route.
     pub(crate) fn function_event(&self, caller: Option<Caller>) -> Value {
         let mut event = self.common();
         if let Some(caller) = caller {

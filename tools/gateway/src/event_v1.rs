@@ -1,4 +1,4 @@
-//! Events in payload format 1.0, of REST APIs and of HTTP APIs that are told to; and what REST authorizers get.
+//! Events in payload format 1.0, of REST APIs and of HTTP APIs configured for it, and the events of REST authorizers.
 //!
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html> and
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::event::{Caller, Routed, clf, epoch_millis, is_text};
 
 impl Routed<'_> {
-    /// The event of the function. `caller` is what its authorizer said, `None` on a public route.
+    /// The event of the function. `caller` is from its authorizer, `None` on a public route.
     pub(crate) fn function_event_v1(&self, caller: Option<Caller>) -> Value {
         let mut event = self.common_v1();
         if let Some(Caller { principal_id, context }) = caller {
@@ -37,7 +37,7 @@ impl Routed<'_> {
         event
     }
 
-    /// The event of an authorizer that is told of the request. `identity` holds the values of its identity sources.
+    /// The event of an authorizer of type REQUEST. `identity` holds the values of its identity sources.
     pub(crate) fn authorizer_event_v1(&self, identity: &[String]) -> Value {
         let mut event = self.common_v1();
         event["type"] = json!("REQUEST");
@@ -49,7 +49,7 @@ impl Routed<'_> {
         event
     }
 
-    /// The event of an authorizer that is told of its token alone.
+    /// The event of an authorizer of type TOKEN.
     pub(crate) fn token_event(&self, token: &str) -> Value {
         json!({ "type": "TOKEN", "methodArn": self.route_arn(), "authorizationToken": token })
     }

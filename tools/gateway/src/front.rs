@@ -1,11 +1,11 @@
 //! The Lambda Invoke API for people: for `cargo lambda invoke`, for curl.
 //!
-//! A web page can send a POST to any port of the machine that its visitor sits at, without asking (Fetch,
-//! CORS-safelisted requests), and `cargo lambda watch` takes it for an invocation: of any function, with any event,
-//! with whatever caller the page writes into it. So the Invoke API proper listens where no page finds it, and this
-//! stands at the well-known port. It passes on what no browser sends, and refuses the rest: a request with `Origin` or
-//! `Sec-Fetch-Site`, which browsers add and no page can take away, and one by a name that is not this machine's, behind
-//! which a page may have put this address.
+//! A web page can send a POST to any port of its visitor's machine, without a preflight (Fetch, CORS-safelisted
+//! requests), and `cargo lambda watch` treats it as an invocation: of any function, with any event, with any caller
+//! that the page writes into it. So the real Invoke API listens at an address that no page can guess, and this module
+//! listens at the well-known port. It forwards requests of tools and rejects those of browsers: a request with `Origin`
+//! or `Sec-Fetch-Site`, which browsers add and no page can remove, and one with a host name that is not this machine's
+//! (DNS rebinding).
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::response::Response;
 const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Invocations under way here: few, because they come on top of those of the API.
+/// Invocations through this port: few, because they come in addition to those of the API.
 const CONCURRENCY: usize = 8;
 
 /// Passes invocations on.
@@ -65,7 +65,7 @@ pub(crate) async fn start(address: SocketAddr, invoke_url: &str) -> Result<(), i
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADER_TIMEOUT)
                     .serve_connection(TokioIo::new(stream), service);
-                // That clients go away is no news.
+                // Disconnecting clients are not reported.
                 let _ = connection.await;
             });
         }

@@ -36,13 +36,13 @@ const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a body may take to arrive.
 const PAYLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the rest of a payload that is too large is read and thrown away, so that its sender comes to the answer.
+/// How long the rest of a too large payload is read and discarded, so that the sender reads the response.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one API.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    /// As the template has it by now. A request keeps the one that it began with.
+    /// The current API. A request keeps the one that it started with.
     api: RwLock<Arc<Api>>,
     invoker: Invoker,
     log: Log,
@@ -117,7 +117,7 @@ impl Gateway {
         let request = Request::new(parts, path, body, arrival, &api.context.domain_name);
         let path = api.context.within_stage(&request.path).ok_or(Refusal::NoStage)?;
         let Some(found) = api.routes.find(&request.method, path) else {
-            // Where CORS is configured no OPTIONS is unknown to an HTTP API, preflight or not.
+            // With CORS, an HTTP API answers every OPTIONS request, preflight or not.
             return if api.cors.is_some() && parts.method == Method::OPTIONS {
                 Ok(response::no_content(hyper::HeaderMap::new()))
             } else {
@@ -164,7 +164,10 @@ impl Gateway {
         let authorizer = match &target.access {
             Access::Closed => {
                 let key = &target.key;
-                log::error(&record.id, &format!("{key} needs what is not emulated; see the start of this output"));
+                log::error(
+                    &record.id,
+                    &format!("{key} needs something that is not emulated; see the start of this output"),
+                );
                 return Err(Refusal::Closed);
             }
             Access::Public => return Ok(None),
@@ -226,7 +229,7 @@ fn decodes(routed: &Routed<'_>) -> bool {
 async fn receive(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > PAYLOAD_LIMIT && parts.headers.contains_key(EXPECT) {
-        // Its sender waits to be told to send.
+        // Its sender waits for 100 Continue.
         return Err(Refusal::BodyTooLarge);
     }
     tokio::time::timeout(PAYLOAD_TIMEOUT, collect(body, announced)).await.unwrap_or(Err(Refusal::BodyTimedOut))
@@ -240,7 +243,7 @@ async fn collect(mut body: Incoming, announced: usize) -> Result<Bytes, Refusal>
         if received.len() + data.len() > PAYLOAD_LIMIT {
             drop(received);
             let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-            // Whether it ends or not, there is one answer.
+            // The response is the same whether it ends or not.
             let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
             return Err(Refusal::BodyTooLarge);
         }

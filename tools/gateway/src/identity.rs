@@ -1,4 +1,4 @@
-//! Identity sources: what a request must have before its authorizer is called, and what a verdict is kept under.
+//! Identity sources: what a request must have before its authorizer is called, and the key of the cache.
 
 use crate::event::Routed;
 

@@ -1,7 +1,7 @@
 //! The Lambda Invoke API, as `cargo lambda watch` serves it.
 //!
-//! A function has a limit of invocations under way, as a function in Lambda has its concurrency. `cargo lambda watch`
-//! does not know one: with more than about 104 running it hangs. For a burst Lambda starts execution environments; here
+//! A function has a limit of concurrent invocations, as in Lambda. `cargo lambda watch` has
+//! none: with more than about 104 running it hangs. For a burst Lambda starts execution environments; here
 //! a burst waits a moment for running invocations to end. Then it is throttled.
 
 use std::{
@@ -29,8 +29,8 @@ const ANSWER_LIMIT: usize = 6 * 1024 * 1024;
 /// process starts with the first request.
 const START_ALLOWANCE: Duration = Duration::from_secs(10);
 
-/// How long an invocation is waited for that nobody waits for any more, beyond its limit: it is under way until it
-/// ends, and one that never ends must not keep its place for ever.
+/// How long an abandoned invocation is awaited beyond its timeout: it occupies a place until it ends, and one that
+/// never ends must not keep the place for ever.
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(1);
 
 /// How long an invocation waits for a place.
@@ -43,7 +43,7 @@ pub(crate) struct Function {
     uri: Uri,
     timeout: Duration,
     has_answered: AtomicBool,
-    /// A permit for each invocation that may be under way.
+    /// A permit for each concurrent invocation.
     places: Arc<Semaphore>,
     concurrency: usize,
 }
@@ -70,7 +70,7 @@ pub(crate) enum InvokeError {
     /// There is no response because nothing listens, or the connection broke.
     #[error("{0} cannot be reached; is `cargo lambda watch` running there?")]
     Unreachable(String, #[source] Box<dyn Error + Send + Sync>),
-    /// So many invocations are under way that Lambda would throttle this one (`TooManyRequestsException`).
+    /// The concurrency limit is reached: Lambda would throttle this invocation (`TooManyRequestsException`).
     #[error("{0} invocations are already running, the limit set by --concurrency: this one is throttled")]
     Throttled(usize),
     /// There is no answer in time.
@@ -113,8 +113,8 @@ impl Invoker {
         let limit = function.limit(ceiling);
         let place = tokio::time::timeout(TIMEOUT, Arc::clone(&function.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(InvokeError::Throttled(function.concurrency)) };
-        // It goes on, and keeps its place, when nobody waits for it any more: neither a client that goes away nor the
-        // end of its time ends an invocation at `cargo lambda watch`.
+        // It continues, and keeps its place, when it is abandoned: neither a disconnect nor a timeout ends an
+        // invocation at `cargo lambda watch`.
         let call = Self::call(self.client.clone(), function.uri.clone(), event.to_string());
         let call = tokio::spawn(async move {
             let answer = tokio::time::timeout(limit + GIVEN_UP_AFTER, call).await;

@@ -1,5 +1,5 @@
-//! What the person at the terminal reads: one line for each request on standard output, and on standard error why one
-//! could not be served.
+//! The gateway's log: one line for each request on standard output, and the reasons of failures on standard
+//! error.
 //!
 //! A line has no header and no query: they can hold tokens.
 
@@ -14,14 +14,14 @@ use std::{
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-/// What is to be said of one request.
+/// The log record of a request.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) id: String,
     pub(crate) time: SystemTime,
     pub(crate) method: String,
     pub(crate) path: String,
-    /// The authorizer's verdict in a word, and how long it took.
+    /// The authorizer's outcome in a word, and its duration.
     pub(crate) authorizer: Option<(&'static str, Duration)>,
     /// The function's binary, and how long it took.
     pub(crate) function: Option<(String, Duration)>,
@@ -35,7 +35,7 @@ pub(crate) enum Log {
 }
 
 impl Log {
-    /// Colours are for a terminal whose owner has not asked for none.
+    /// Colours are for a terminal without `NO_COLOR`.
     pub(crate) fn to_stdout(json: bool) -> Self {
         if json {
             return Self::Json;
@@ -44,7 +44,7 @@ impl Log {
         Self::Text { coloured }
     }
 
-    /// Tells whoever started the gateway that it serves, and where.
+    /// Reports that the gateway serves, and where.
     pub(crate) fn listening(&self, address: SocketAddr) {
         write_line(&match self {
             Self::Text { .. } => format!("gateway listening on http://{address}"),
@@ -52,7 +52,7 @@ impl Log {
         });
     }
 
-    /// Tells that a changed template is served.
+    /// Reports that a changed template is served.
     pub(crate) fn reloaded(&self, routes: usize) {
         write_line(&match self {
             Self::Text { .. } => format!("gateway: the template changed: {routes} routes"),
@@ -71,18 +71,18 @@ impl Log {
 
 fn write_line(line: &str) {
     let mut stdout = io::stdout().lock();
-    // Whoever read it has gone: no reason to stop serving.
+    // A closed standard output does not stop the gateway.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// Says on standard error what of the template is not emulated.
+/// Reports on standard error what is not emulated.
 pub(crate) fn notice(notices: &[String]) {
     for notice in notices {
         eprintln!("gateway: not emulated: {notice}");
     }
 }
 
-/// Says on standard error why a request could not be served.
+/// Reports on standard error why a request could not be served.
 pub(crate) fn error(request_id: &str, reason: &str) {
     eprintln!("gateway: {request_id}: {}", printable(reason));
 }
@@ -93,7 +93,7 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Text from elsewhere, so that it can neither break a line nor speak to the terminal.
+/// Untrusted text, escaped so that it can neither break a line nor control the terminal.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {

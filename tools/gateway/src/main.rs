@@ -59,18 +59,18 @@ struct Arguments {
     /// Where the Lambda Invoke API answers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     invoke_url: String,
-    /// How many invocations of a function may be under way; the next one is throttled, as in Lambda. `cargo lambda
-    /// watch` never answers again with more than about 104.
+    /// How many invocations of a function may run at once; the next one is throttled, as in Lambda. `cargo lambda
+    /// watch` hangs with more than about 104.
     #[arg(long, value_name = "NUMBER", default_value_t = 90, value_parser = concurrency)]
     concurrency: usize,
-    /// Pass invocations of functions on from this port too, for `cargo lambda invoke` and curl, and refuse those of web
+    /// Also accept invocations of functions at this port, for `cargo lambda invoke` and curl, and reject those of web
     /// pages.
     #[arg(long, value_name = "PORT")]
     invoke_port: Option<u16>,
     /// The address to listen at.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
-    /// The port to listen at. 0 is any that is free.
+    /// The port to listen at; 0 is any free port.
     #[arg(long, default_value_t = 3000)]
     port: u16,
     /// Write the log as JSON, one object a line.

@@ -1,13 +1,13 @@
-//! The path of a request: how it is read, and the one form it has from then on.
+//! The path of a request, and its canonical form.
 //!
-//! In that form only what must be encoded is encoded, and `/` separates segments while `%2F` is within one. All
-//! spellings of a path have the same form, so they take the same route, are guarded by the same authorizer and have the
-//! same ARN. Nothing is collapsed or resolved: `/me/`, `//me` and `/x/../me` are not `/me`.
+//! In that form only characters that must be encoded are, and `/` separates segments while `%2F` is within one. All
+//! spellings of a path have the same canonical form, and so the same route, authorizer and ARN. Nothing is collapsed or
+//! resolved: `/me/`, `//me` and `/x/../me` are not `/me`.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use sam_template::ApiKind;
 
-/// What a segment cannot hold as it is (RFC 3986, section 3.3).
+/// Characters that must be encoded in a segment (RFC 3986, section 3.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -27,7 +27,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// Reads the path of a request to an API of this kind; `None` is one that an HTTP API answers with 400.
+/// Reads the path of a request to an API of this kind; `None` if an HTTP API answers 400.
 ///
 /// An HTTP API decodes a path before it looks for a route, cuts it at a `?` that was encoded, and decodes it again for
 /// the function: so `%2F` separates segments, `%252F` is a slash within one, and `100%25` cannot be decoded.
@@ -44,7 +44,7 @@ pub(crate) fn read(kind: ApiKind, received: &str) -> Option<String> {
     }
 }
 
-/// The one form of a path.
+/// The canonical form of a path.
 pub(crate) fn normalized(path: &str) -> String {
     let segment = |text| percent_encode(&percent_decode_str(text).collect::<Vec<_>>(), ENCODED).to_string();
     path.split('/').map(segment).collect::<Vec<_>>().join("/")

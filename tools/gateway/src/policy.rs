@@ -1,7 +1,7 @@
-//! IAM policies, as authorizers answer them: whether one lets a request pass.
+//! IAM policies of authorizers: whether one allows a request.
 //!
-//! What is not understood (`Condition`, `NotAction`, `NotResource`, an `Effect` that is neither) makes the whole policy
-//! malformed: it may be what would have denied.
+//! An unsupported element (`Condition`, `NotAction`, `NotResource`, another `Effect`) makes the whole policy malformed,
+//! because it might deny.
 
 use serde_json::Value;
 
@@ -19,13 +19,13 @@ struct Statement {
     resources: Vec<String>,
 }
 
-/// What a policy says of a request.
+/// A policy's decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Allow,
     /// A statement denies it, regardless of the others.
     ExplicitDeny,
-    /// No statement speaks of it.
+    /// No statement matches it.
     ImplicitDeny,
 }
 
@@ -82,7 +82,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a text is of a pattern in which `*` stands for any characters, slashes too, and `?` for one.
+/// Whether a text matches a pattern in which `*` stands for any characters, slashes too, and `?` for one.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<_>, Vec<_>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut position) = (0, 0);

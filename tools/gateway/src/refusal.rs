@@ -1,4 +1,4 @@
-//! What API Gateway says by itself where no function answers. HTTP and REST APIs say it in different words.
+//! API Gateway's own responses when no function answers. HTTP and REST APIs have different ones.
 
 use http_body_util::Full;
 use hyper::{
@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     NoRoute,
     /// An identity source is missing, or the authorizer said `Unauthorized`.
     Unauthorized,
-    /// The authorizer does not let it pass; with a policy that says so, or without one that says otherwise.
+    /// The authorizer denied it, explicitly or because no statement allows it.
     Denied {
         explicit: bool,
     },

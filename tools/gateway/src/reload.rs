@@ -1,7 +1,7 @@
-//! A template that is edited while its API is served.
+//! Reloads a template that is edited while its API is served.
 //!
-//! Its time is looked at twice a second. An editor writes a file in several steps, so a change takes effect when two
-//! checks in succession have seen it. An invalid template is ignored: the previous routes stay.
+//! Its modification time is checked twice a second. An editor writes a file in several steps, so a change takes effect
+//! when two checks in succession have seen it. An invalid template is ignored: the previous routes stay.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     log,
 };
 
-/// How often the file is looked at.
+/// How often the file is checked.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// A file, and when it was last written.
@@ -24,12 +24,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Watch {
     file: PathBuf,
     served: Option<SystemTime>,
-    /// As it was at the last look.
+    /// The state at the last check.
     seen: Option<SystemTime>,
 }
 
 impl Watch {
-    /// What is read after this is what the file is now.
+    /// Anything read after this is at least as new.
     pub(crate) fn new(file: &Path) -> Self {
         let now = written(file);
         Self { file: file.to_owned(), served: now, seen: now }
@@ -44,14 +44,14 @@ impl Watch {
                 let source = Arc::clone(&source);
                 // It takes some milliseconds, in which requests are served.
                 let read = tokio::task::spawn_blocking(move || source.read()).await;
-                // That it panicked has been said where it did.
+                // The panic has already been reported.
                 let Ok(read) = read else { continue };
                 serve(&self.file, read, &gateway);
             }
         }
     }
 
-    /// Whether the file is another one than is served, and was so at the look before.
+    /// Whether the file has changed, and was already changed at the previous check.
     fn has_changed(&mut self) -> bool {
         let now = written(&self.file);
         let is_settled = now == self.seen;
@@ -71,7 +71,7 @@ fn serve(file: &Path, read: Result<(Api, Vec<String>), api::Error>, gateway: &Ga
             gateway.replace(api);
         }
         Err(error) => {
-            eprintln!("gateway: {} changed, and the routes before it stay: {}", file.display(), log::chain(&error));
+            eprintln!("gateway: {} changed, and the previous routes stay: {}", file.display(), log::chain(&error));
         }
     }
 }

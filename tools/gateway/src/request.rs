@@ -1,4 +1,4 @@
-//! A request as API Gateway sees it: what functions and authorizers are told, apart from how the event is laid out.
+//! A request as API Gateway sees it: the content of events, independent of their format.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
 }
 
-/// How and when a request came.
+/// The source and time of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub(crate) id: String,
@@ -49,7 +49,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Notes the arrival of a request, with a new request id.
+    /// Records the arrival of a request, with a new request id.
     pub(crate) fn now(source_ip: IpAddr, port: u16) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where the time of a request is read, once")]
         let time = SystemTime::now();
@@ -62,12 +62,12 @@ impl Arrival {
     }
 }
 
-/// Headers between two neighbours, which no function gets.
+/// Hop-by-hop headers, which no function gets.
 const HOP_BY_HOP: [&str; 8] =
     ["connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Request {
-    /// Makes a request of what has been received. `domain_name` stands in for a `Host` that a client did not send.
+    /// Makes a request of what has been received. `domain_name` replaces a missing `Host`.
     pub(crate) fn new(parts: &Parts, path: String, body: Bytes, arrival: &Arrival, domain_name: &str) -> Self {
         let query = parts.uri.query().unwrap_or_default();
         let headers = headers(&parts.headers, body.len(), arrival, domain_name);
@@ -102,7 +102,7 @@ impl Request {
 fn header_lists(received: &HeaderMap, headers: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>> {
     let mut lists: BTreeMap<_, _> = headers.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
     for name in received.keys().map(hyper::header::HeaderName::as_str) {
-        // What API Gateway has set stays as it has set it.
+        // Headers that API Gateway has set stay unchanged.
         let is_clients = name == COOKIE || (headers.contains_key(name) && !name.starts_with("x-forwarded-"));
         if is_clients && name != CONTENT_LENGTH && name != "x-amzn-trace-id" {
             let values = received.get_all(name).iter();
@@ -113,8 +113,8 @@ fn header_lists(received: &HeaderMap, headers: &BTreeMap<String, String>) -> BTr
     lists
 }
 
-/// The client's headers and those API Gateway adds. What a client says of port and protocol is replaced, and its
-/// address is added to those it says it forwards for.
+/// The client's headers and those API Gateway adds. The client's values for port and protocol are replaced, and its
+/// address is appended to `X-Forwarded-For`.
 fn headers(received: &HeaderMap, length: usize, arrival: &Arrival, domain_name: &str) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     for name in received.keys() {

@@ -1,4 +1,4 @@
-//! Answers of functions, unwrapped.
+//! Responses of functions, converted to HTTP.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http_body_util::Full;
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// An answer to a client.
 pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
-/// Why a function's answer is not one.
+/// Why a function's response is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Malformed {
     #[error("the function's answer is not JSON")]
@@ -27,7 +27,7 @@ pub(crate) enum Malformed {
     Base64,
 }
 
-/// Headers that belong to the connection, which is not the function's.
+/// Headers of the connection, which a function cannot set.
 const CONNECTION_HEADERS: [&str; 7] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
@@ -57,8 +57,8 @@ pub(crate) fn from_function(answer: Bytes) -> Result<Response, Malformed> {
     unwrapped(&value, status, "text/plain;charset=UTF-8", true)
 }
 
-/// Unwraps a function's answer in format 1.0. A body in base64 is decoded where `decodes` says so: a REST API does that
-/// for clients that accept one of its binary media types.
+/// Unwraps a function's answer in format 1.0. A base64 body is decoded if `decodes` is set: a REST API does that for
+/// clients that accept one of its binary media types.
 pub(crate) fn from_function_v1(answer: &Bytes, decodes: bool) -> Result<Response, Malformed> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| Malformed::Json)?;
     let status = value.get("statusCode").ok_or(Malformed::StatusCode)?;

@@ -36,7 +36,7 @@ enum Segment {
 }
 
 impl<T> Routes<T> {
-    /// Makes routes of methods and paths in the template's words: `GET`, `ANY`; `/items/{id}`, `/{proxy+}`, `$default`.
+    /// Creates routes from methods and paths as in the template: `GET`, `ANY`; `/items/{id}`, `/{proxy+}`, `$default`.
     pub(crate) fn new(routes: impl IntoIterator<Item = (String, String, T)>) -> Self {
         let mut routes: Vec<_> =
             routes.into_iter().map(|(method, path, target)| (Pattern::new(method, &path), target)).collect();
@@ -66,7 +66,7 @@ impl Pattern {
         }
     }
 
-    /// Patterns in the order of this are the more specific first.
+    /// A sort key: more specific patterns come first.
     fn rank(&self) -> (u8, Vec<u8>, bool) {
         let ranks = |segments: &Vec<Segment>| segments.iter().map(Segment::rank).collect::<Vec<_>>();
         let segments = self.segments.as_ref().map(ranks).unwrap_or_default();

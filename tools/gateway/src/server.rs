@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 /// is longer than clients keep idle connections, which is 15 s at the shortest.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The most that is kept of a request's head.
+/// Largest head of a request.
 const HEADER_LIMIT: usize = 64 * 1024;
 
 /// How long running requests may take after a request to stop.
@@ -66,7 +66,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> Result<
     drop(listener);
     drop(end);
     let all = async { while connections.join_next().await.is_some() {} };
-    // Those that are not done by then are cut off.
+    // Requests that have not finished by then are aborted.
     let _ = tokio::time::timeout(END_TIMEOUT, all).await;
     Ok(())
 }
@@ -98,7 +98,7 @@ async fn connection(
             connection.await
         }
     };
-    // That clients go away or are too slow is no news.
+    // Disconnecting or slow clients are not reported.
     if let Err(error) = result
         && (error.is_parse() || error.is_user())
     {

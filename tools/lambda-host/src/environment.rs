@@ -20,7 +20,7 @@ use crate::runtime_api::{Event, Message, RuntimeApi};
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A function as it is to be run.
+/// A function to run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Function {
@@ -31,16 +31,16 @@ pub struct Function {
     /// Arguments of the program.
     #[serde(default)]
     pub arguments: Vec<String>,
-    /// Its whole environment, but for what Lambda adds.
+    /// Its whole environment, without the variables that Lambda adds.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// Its memory in MB: it is told, and [`Environment::limit`] goes by it.
+    /// Its memory size in MB, which [`Environment::limit`] also uses.
     pub memory_megabytes: u32,
-    /// Its time for an event, in seconds.
+    /// Its timeout for an event, in seconds.
     pub timeout_seconds: u64,
 }
 
-/// An execution environment cannot do what it is to do.
+/// Why an execution environment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// No port.
@@ -56,7 +56,7 @@ pub enum EnvironmentError {
         /// How.
         status: ExitStatus,
     },
-    /// Its end cannot be learned.
+    /// Its exit status is unknown.
     #[error("the process of {0} cannot be waited for")]
     Wait(String, #[source] io::Error),
     /// The Runtime API ended before the process.
@@ -69,7 +69,7 @@ pub enum EnvironmentError {
         /// How long it had.
         seconds: u64,
     },
-    /// It said that it cannot be initialised.
+    /// It reported an initialisation error.
     #[error("{function} cannot be initialised: {message}")]
     Init {
         function: String,
@@ -87,7 +87,7 @@ pub struct Answer {
     /// Whether it is the function's error, `{"errorType", "errorMessage"}`.
     pub is_error: bool,
     pub payload: Bytes,
-    /// From handing the event out to the answer.
+    /// From sending the event to the response.
     pub took: Duration,
 }
 
@@ -99,10 +99,10 @@ pub struct Environment {
     child: Child,
     pid: i32,
     started: Instant,
-    // Before the child's end: whom it stopped would not hear of it.
+    // Dropped before the child: a stopped process would not end.
     limit: Option<Limit>,
     answered: u64,
-    /// Whether it has asked for an event that it has not been given.
+    /// Whether it waits for an event.
     is_ready: bool,
 }
 
@@ -179,10 +179,10 @@ impl Environment {
         self.limit = Share::of_memory(self.function.memory_megabytes).map(|share| Limit::hold(self.pid, share));
     }
 
-    /// Hands out an event and waits for the answer, and until the process is ready for the next.
+    /// Sends an event, waits for the response, and until the process is ready for the next event.
     ///
     /// # Errors
-    /// It ended or took too long; it is of no more use then.
+    /// It ended or took too long, and cannot be used any more.
     pub async fn invoke(&mut self, payload: Bytes) -> Result<Answer, EnvironmentError> {
         if !self.is_ready {
             self.initialised().await?;
@@ -207,7 +207,7 @@ impl Environment {
                 }
                 Message::Ready(_) => {
                     self.is_ready = true;
-                    // Without an answer, it asks again for what it was given: Lambda would wait, too.
+                    // Without a response, it asks for the same event again: Lambda would wait, too.
                     if let Some(answer) = answer {
                         return Ok(answer);
                     }
@@ -217,7 +217,7 @@ impl Environment {
         }
     }
 
-    /// What the process has taken so far.
+    /// The time and memory that the process has used so far.
     ///
     /// # Errors
     /// It has ended.
@@ -225,10 +225,10 @@ impl Environment {
         Ok(Usage::of(self.pid)?)
     }
 
-    /// Kills the process, and waits until it is gone: what comes next finds the machine idle.
+    /// Kills the process and waits for its end, so that the machine is idle afterwards.
     ///
     /// # Errors
-    /// Its end cannot be learned.
+    /// Its exit status is unknown.
     pub async fn end(mut self) -> Result<(), EnvironmentError> {
         drop(self.limit.take());
         self.child.kill().await.map_err(|error| EnvironmentError::Wait(self.function.name.clone(), error))

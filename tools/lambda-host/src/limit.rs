@@ -2,9 +2,8 @@
 //!
 //! Lambda gives CPU in proportion to memory: one whole CPU at 1769 MB
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>). Below that a function may run for a part
-//! of every 20 ms and is stopped for the rest. Here signals stop it: that needs no right that a laptop's user does not
-//! have. What is stopped has always run a little longer than it may, so what is too much is taken from the next
-//! periods.
+//! of every 20 ms and is stopped for the rest. Here signals stop it, which needs no special permission. A process has
+//! always run a little too long when it stops, so the excess is deducted from the next periods.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +19,7 @@ use crate::process;
 const WHOLE_CPU_MEGABYTES: u32 = 1769;
 /// How often a share is given anew.
 const PERIOD: Duration = Duration::from_millis(20);
-/// How often it is looked whether the share is used up.
+/// How often the used share is checked.
 const LOOK: Duration = Duration::from_micros(50);
 
 /// A share of one CPU.
@@ -58,7 +57,7 @@ impl Drop for Limit {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It only ends early, and has nothing to say then.
+            // It only ends early, without an error.
             let _ = thread.join();
         }
     }
@@ -82,7 +81,7 @@ fn hold(pid: i32, Share { quota }: Share, ended: &AtomicBool) {
         }
         while Instant::now() >= period_ends {
             period_ends += PERIOD;
-            // What was not used is not kept.
+            // Unused time is not carried over.
             allowed = used + quota;
         }
     }

@@ -115,7 +115,7 @@ async fn answer(pools: Arc<BTreeMap<String, Pool>>, request: Request<Incoming>) 
     let Ok(body) = request.into_body().collect().await else {
         return error(StatusCode::BAD_REQUEST, "InvalidRequestContentException", "the event did not arrive whole");
     };
-    // Beside this, so that an environment is not lost with a caller who goes.
+    // In a task of its own, so that an environment is not lost when the caller disconnects.
     let invocation = tokio::spawn(async move {
         match pools.get(&name) {
             Some(pool) => pool.invoke(body.to_bytes()).await.map_err(|error| error.to_string()),

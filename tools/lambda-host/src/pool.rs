@@ -1,5 +1,5 @@
 //! The execution environments of a function: as many as there are requests at once, up to a limit, each with one event
-//! at a time. The one that was used last is used next, so that few stay warm.
+//! at a time. The most recently used one is used next, so that few stay warm.
 
 use std::sync::{Mutex, PoisonError};
 

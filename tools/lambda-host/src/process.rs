@@ -1,4 +1,4 @@
-//! What the operating system knows of a process: its CPU time and its memory.
+//! The CPU time and the memory of a process, from the operating system.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ pub enum ProcessError {
     NoMemory(i32, &'static str),
 }
 
-/// What a process has taken since it started.
+/// The usage of a process since it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time of all its threads, in user and kernel mode.

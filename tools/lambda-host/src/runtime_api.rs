@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// What a function process says.
+/// A message of a function process.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// It is ready for an event: the first of these ends its initialisation.
@@ -95,7 +95,7 @@ impl Shared {
         let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
         match (request.method(), parts.as_slice()) {
             (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => {
-                // Whoever listened may have gone, and the process goes next.
+                // The receiver may be gone, and the process ends next.
                 let _ = self.messages.send(Message::Ready(at));
                 match self.events.lock().await.recv().await {
                     Some(event) => self.event(event),

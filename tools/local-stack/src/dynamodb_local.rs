@@ -61,7 +61,7 @@ impl DynamoDbLocal {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Makes sure that it still runs.
+    /// Checks that it still runs.
     ///
     /// # Errors
     /// It ended.
@@ -69,7 +69,7 @@ impl DynamoDbLocal {
         self.process.must_run()
     }
 
-    /// Stops its execution: connections stay open and are not answered.
+    /// Pauses it: connections stay open and get no response.
     pub fn freeze(&self) {
         self.process.signal(Signal::SIGSTOP);
     }
@@ -79,13 +79,13 @@ impl DynamoDbLocal {
         self.process.signal(Signal::SIGCONT);
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, like a crash.
     pub fn kill(&mut self) {
         self.process.signal(Signal::SIGKILL);
         self.process.stop();
     }
 
-    /// Starts it again on the same port, with what it has on disk.
+    /// Restarts it on the same port, with its data on disk.
     ///
     /// # Errors
     /// It does not start.
@@ -104,7 +104,7 @@ fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> 
         .arg("-XX:TieredStopAtLevel=1")
         .arg("-jar")
         .arg(tools.dynamodb_local.join("DynamoDBLocal.jar"))
-        // One set of tables whatever the caller's key and region; and nothing is sent to anybody.
+        // One set of tables for all keys and regions, and no telemetry.
         .args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string()])
         // By default it lets the scripts of every web page read and write the tables. No page has this origin.
         .args(["-cors", "https://nobody.invalid"]);
@@ -115,7 +115,7 @@ fn spawn(tools: &Tools, storage: &Storage, port: u16, log: &std::path::Path) -> 
             java.arg("-dbPath").arg(directory)
         }
     };
-    // It leaves a file where it is started.
+    // It writes a file to its working directory.
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory).map_err(|error| DynamoDbLocalError::Directory(directory.to_owned(), error))?;
         java.current_dir(directory);

@@ -1,5 +1,5 @@
-//! AWS on this machine: ministack, with what `xtask/aws/emulator.py` adds to it. What is made there, KMS keys among it,
-//! is gone with the process.
+//! AWS on this machine: ministack, with what `xtask/aws/emulator.py` adds to it. Everything in it, including KMS keys,
+//! is lost when the process ends.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Emulator {
         format!("http://127.0.0.1:{}", self.api_port)
     }
 
-    /// What an AWS client needs to work in it, as the account's root user.
+    /// The variables of an AWS client in it, as the account's root user.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 6] {
         [

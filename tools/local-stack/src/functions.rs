@@ -4,13 +4,13 @@
 //! starts a function with `cargo run`, and Cargo starts the binary through a runner: `cargo xtask run-function`, which
 //! adds them.
 //!
-//! What listens for invocations takes them from anybody who finds it, a web page too (`tools/gateway`, `front.rs`). So
-//! where the loopback network has more than one address, as Linux has, `cargo lambda watch` listens at one of sixteen
-//! million, chosen anew at each start; and people invoke functions at the gateway's port for them.
+//! The Invoke API accepts invocations from anybody who finds it, including web pages (`tools/gateway`, `front.rs`). So
+//! if the loopback network has more than one address, as on Linux, `cargo lambda watch` listens at one of sixteen
+//! million, chosen at each start; people invoke functions at the gateway's invoke port.
 //!
-//! `cargo lambda watch` does not restart a function that has ended: its callers wait in vain. So the runner
-//! starts it again when it was asked for, which is how a new binary comes into use, and ends with it otherwise. It
-//! leaves the function's process id behind, by which the end is noticed.
+//! `cargo lambda watch` does not restart a function that has ended: its callers wait in vain. So the runner restarts it
+//! on request, which loads a new binary, and otherwise ends with it. It writes the function's process id to a file, by
+//! which the end is noticed.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,12 +30,12 @@ use crate::port::{self, PortError};
 use crate::process::{self, ProcessError, Supervised, command};
 use crate::workspace;
 
-/// The variable that names a KMS key, and the one that has a sealing key itself.
+/// The variable that names a KMS key, and the one that contains a local wrapping key.
 const KMS_KEY_ID: &str = "LATCHKEY_KMS_KEY_ID";
 pub const SEALING_KEY: &str = "LATCHKEY_SEALING_KEY";
 /// The extension of the file with the id of a function's process.
 const PID: &str = "pid";
-/// The extension of the file that asks for another start of a function that ended.
+/// The extension of the file that requests the restart of a function.
 const RESTART: &str = "restart";
 /// How long `cargo lambda watch` may take to listen.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -74,7 +74,7 @@ pub enum FunctionsError {
 pub struct Functions {
     address: SocketAddr,
     process: Supervised,
-    /// What `run-function` says of each function.
+    /// The files of `run-function`.
     environments: PathBuf,
 }
 
@@ -93,7 +93,7 @@ impl Functions {
         directory: &Path,
     ) -> Result<Self, FunctionsError> {
         let environments = directory.join("environments");
-        // What an earlier run left speaks of other processes.
+        // Files of an earlier run are about other processes.
         if environments.exists() {
             fs::remove_dir_all(&environments)
                 .map_err(|error| FunctionsError::Environment(environments.clone(), error))?;
@@ -102,8 +102,8 @@ impl Functions {
         let runner_program = workspace::binary("xtask");
         let address = SocketAddr::new(loopback_address()?, port::free()?);
         let mut watch = command(&tools.cargo_lambda);
-        // No --timeout: it would also end the wait of an idle function for its next event, and the function with it.
-        // The gateway has the limits of time.
+        // No --timeout: it would also end an idle function that waits for its next event. The gateway enforces
+        // timeouts.
         watch
             .args(["lambda", "watch", "--invoke-address", &address.ip().to_string()])
             .args(["--invoke-port", &address.port().to_string()])
@@ -130,14 +130,14 @@ impl Functions {
         self.process.log().unwrap_or(Path::new(""))
     }
 
-    /// Makes sure that it still runs, and every function that was started.
+    /// Checks that it still runs, and every function that was started.
     ///
     /// # Errors
     /// One ended.
     pub fn must_run(&mut self) -> Result<(), ProcessError> {
         self.process.must_run()?;
         for name in self.started() {
-            // Asked first: whoever starts it again leaves the new id before the wish is gone.
+            // Checked first: the runner writes the new id before it deletes the request.
             let restarts = self.environments.join(format!("{name}.{RESTART}")).exists();
             if !restarts && self.pid(&name).is_some_and(|pid| !process::exists(pid)) {
                 return Err(ProcessError::Ended {
@@ -160,26 +160,26 @@ impl Functions {
         names
     }
 
-    /// Ends a function that has been started, and has it started again from the binary as it is by now. A request that
-    /// it works on is lost, as by a crash.
+    /// Ends a running function and restarts it from the current binary. A request in progress is lost, as in a
+    /// crash.
     ///
     /// # Errors
-    /// The wish cannot be written.
+    /// The request for the restart cannot be written.
     pub fn restart(&self, name: &str) -> Result<(), FunctionsError> {
         self.wish_for_another(name)?.into_iter().for_each(process::end);
         Ok(())
     }
 
-    /// The same for a function that does not hear a request to end.
+    /// The same for a function that does not react to SIGTERM.
     ///
     /// # Errors
-    /// The wish cannot be written.
+    /// The request for the restart cannot be written.
     pub fn kill(&self, name: &str) -> Result<(), FunctionsError> {
         self.wish_for_another(name)?.into_iter().for_each(process::kill);
         Ok(())
     }
 
-    /// Leaves the wish for another start, and gives the id of the process that is to end.
+    /// Writes the request for a restart, and returns the id of the process to end.
     fn wish_for_another(&self, name: &str) -> Result<Option<i32>, FunctionsError> {
         let pid = self.pid(name);
         if pid.is_some() {
@@ -189,8 +189,8 @@ impl Functions {
         Ok(pid)
     }
 
-    /// Gives the functions the environments of a template that has changed, and starts those again that run with
-    /// another. Their names are returned.
+    /// Writes the environments of a changed template, restarts the functions whose environment changed, and returns
+    /// their names.
     ///
     /// # Errors
     /// An environment cannot be read from the template or written.
@@ -233,8 +233,8 @@ pub fn aws_environment(dynamodb_endpoint: &str) -> BTreeMap<&'static str, String
     ])
 }
 
-/// Runs a function's binary with the function's environment until it ends without a wish for another start, and says
-/// how it ended.
+/// Runs a function's binary with the function's environment until it ends without a request for a restart, and returns
+/// its exit status.
 ///
 /// # Errors
 /// The environment cannot be read, or the binary not be started.
@@ -249,7 +249,7 @@ pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result
             serde_json::from_str(&text).map_err(|error| FunctionsError::Malformed(file.clone(), error))?;
         let failed = |error| FunctionsError::Exec(binary.to_owned(), error);
         let mut function = Command::new(binary).args(arguments).envs(&variables).spawn().map_err(failed)?;
-        // Renamed into place, so that nobody reads half a number.
+        // Renamed into place, so that no reader sees half a number.
         let (new, pid) = (environments.join(format!("{name}.new")), environments.join(format!("{name}.{PID}")));
         fs::write(&new, function.id().to_string())
             .and_then(|()| fs::rename(&new, &pid))
@@ -263,11 +263,11 @@ pub fn run(environments: &Path, binary: &Path, arguments: &[OsString]) -> Result
     }
 }
 
-/// One file for each function, readable by this user alone: one of the variables is a key. The names of the functions
-/// are returned whose file was not there or was another.
+/// One file for each function, readable by this user alone: one of the variables is a key. Returns the names of the
+/// functions whose file is new or has changed.
 ///
-/// There is no KMS on this machine. A function that the template gives a KMS key is given `sealing_key` instead, and no
-/// other is: what may open private keys is the same as in AWS.
+/// There is no KMS on this machine. Functions that have a KMS key in the template, and only those, get `sealing_key`
+/// instead, so that the same functions can unwrap private keys as in AWS.
 fn write_environments(template: &Template, sealing_key: &str, directory: &Path) -> Result<Vec<String>, FunctionsError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -302,8 +302,8 @@ fn runner_variable() -> Result<String, FunctionsError> {
     Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
 }
 
-/// The runner: a program and its first arguments, parted by spaces. Cargo knows no quoting here, and the path of a
-/// checkout may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
+/// The runner: a program and its first arguments, separated by spaces. Cargo supports no quoting here, and the path of
+/// a checkout may have spaces. So the program is found on PATH, and the directory is named as seen from the checkout.
 fn runner(environments: &Path) -> OsString {
     let mut runner = OsString::from("xtask run-function ");
     runner.push(environments.strip_prefix(workspace::root()).unwrap_or(environments));

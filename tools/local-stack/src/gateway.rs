@@ -64,7 +64,7 @@ impl Gateway {
         self.process.log().unwrap_or(Path::new(""))
     }
 
-    /// Makes sure that it still runs.
+    /// Checks that it still runs.
     ///
     /// # Errors
     /// It ended.

@@ -1,9 +1,8 @@
 //! Whether every function answers, while `up` runs.
 //!
-//! A function is asked by an event for a route that it does not have. It costs a line of its log, so it is asked twice
-//! only: once before `up` says that it is ready, and again when the gateway has waited for an answer in vain. One that
-//! does not answer then is started again. If that does not help, it is `cargo lambda watch` that hangs, and `up` ends
-//! and says so.
+//! The check sends an event for a route that the function does not have. It costs a line of the log, so there are only
+//! two checks: before `up` reports that it is ready, and when the gateway has waited in vain for a response. A function
+//! that does not answer is restarted. If that does not help, `cargo lambda watch` hangs, and `up` ends with an error.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -19,7 +18,7 @@ use crate::stack::Stack;
 /// How long a function may take to answer when it has to be started, and when it runs.
 const START: Duration = Duration::from_mins(2);
 const ANSWER: Duration = Duration::from_secs(5);
-/// What the gateway writes when it has waited in vain.
+/// The gateway's log line when it has waited in vain.
 const IN_VAIN: &str = "no answer in";
 
 /// A function does not answer.
@@ -84,19 +83,19 @@ impl Health {
         Self { log, position }
     }
 
-    /// Looks whether the gateway has waited in vain, and starts functions again that do not answer.
+    /// Checks whether the gateway has waited in vain, and restarts functions that do not answer.
     ///
     /// # Errors
     /// That did not help, a part ended, or this program was asked to stop.
     pub fn check(&mut self, stack: &mut Stack) -> Result<(), HealthError> {
-        // A log that cannot be read now is read later.
+        // An unreadable log is read next time.
         if !written_since(&self.log, &mut self.position).is_ok_and(|text| text.contains(IN_VAIN)) {
             return Ok(());
         }
         let started = stack.functions().started();
         let hanging: Vec<_> = silent(stack, &started, ANSWER)?.into_iter().map(|(name, _)| name).collect();
         for name in &hanging {
-            progress::warn(&format!("{name} does not answer; it is started again"));
+            progress::warn(&format!("{name} does not answer; restarting it"));
             stack.functions().kill(name)?;
         }
         if let Some((name, _)) = silent(stack, &hanging, START.min(ANSWER * 4))?.into_iter().next() {
@@ -105,7 +104,7 @@ impl Health {
         for name in &hanging {
             progress::print(&format!("{name} answers again"));
         }
-        // What was waited for meanwhile says nothing new.
+        // Waits in the meantime are already handled.
         let _ = written_since(&self.log, &mut self.position);
         Ok(())
     }
@@ -123,7 +122,7 @@ fn silent(stack: &mut Stack, names: &[String], timeout: Duration) -> Result<Vec<
         .collect();
     let mut silent = Vec::new();
     for (name, asking) in asked {
-        // So that Ctrl-C and a crash are heard meanwhile.
+        // So that Ctrl-C and a crash are noticed meanwhile.
         while !asking.is_finished() {
             stack.must_run()?;
             process::pause(Duration::from_millis(20))?;

@@ -1,5 +1,5 @@
-//! The tools that running and checking need. What is on PATH and new enough is used; what is not is installed into
-//! `.local/tools`, once, at a fixed version. What is installed there needs no network again.
+//! The tools that running and checking need. A tool on PATH that is new enough is used. Otherwise it is installed into
+//! `.local/tools`, once, at a fixed version; after that no network is needed.
 
 use std::fs;
 use std::io;
@@ -117,13 +117,13 @@ const NODE_PEER: NodePackages = NodePackages {
     remedy: "install Node.js 20 or newer with npm",
 };
 
-/// A file that is written last: what is beside it is whole.
+/// A file that is written last: the installation beside it is complete.
 const COMPLETE: &str = ".complete";
 
-/// A tool could not be had.
+/// Why a tool is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// Something that has to be there already is not.
+    /// A prerequisite is missing.
     #[error("{program} was not found; {remedy}, then run this again")]
     Missing {
         program: &'static str,
@@ -140,7 +140,7 @@ pub enum InstallError {
         #[source]
         source: ProcessError,
     },
-    /// Somebody else installs, and it was not waited for.
+    /// The lock of another installation could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// An installation failed.
@@ -160,7 +160,7 @@ pub enum InstallError {
         #[source]
         source: ProcessError,
     },
-    /// A download is not the one that was chosen.
+    /// A download has another hash.
     #[error("{package} has the SHA-512 {found} instead of {expected}; it was not installed")]
     Integrity {
         package: &'static str,
@@ -364,7 +364,7 @@ impl NodePackages {
             return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
         }
         let _lock = Lock::wait_for(&tools())?;
-        // Whoever was waited for may have installed it.
+        // The previous holder of the lock may have installed it.
         if is_complete(&directory) {
             step.done();
             return Ok(directory);
@@ -410,7 +410,7 @@ impl PythonTool {
         }
         let step = progress::step(&format!("installing {} {}", self.package, self.version));
         let _lock = Lock::wait_for(tools)?;
-        // Whoever was waited for may have installed it.
+        // The previous holder of the lock may have installed it.
         if is_complete(&directory) {
             step.done();
             return Ok(directory);
@@ -475,7 +475,7 @@ fn dynamodb_local() -> Result<PathBuf, InstallError> {
         return Err(InstallError::Missing { program: "npm", remedy: "install Node.js with npm" });
     }
     let _lock = Lock::wait_for(&tools())?;
-    // Whoever was waited for may have installed it.
+    // The previous holder of the lock may have installed it.
     if is_complete(&directory) {
         step.done();
         return Ok(emulator);

@@ -1,7 +1,7 @@
 //! Locks on what two commands must not use at the same time: the data of a stack, a running installation.
 //!
-//! The operating system frees a lock when its process ends, however it ends. The file stays; it means nothing by
-//! itself.
+//! The operating system releases a lock when its process ends. The file stays, without a meaning of its
+//! own.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::process::{self, ProcessError};
 use crate::progress;
 
-/// How often a wait for a lock looks again.
+/// How often a waiting process tries the lock again.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A lock could not be had.
+/// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
@@ -41,7 +41,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock on a directory, which need not exist, or says who has it.
+    /// Takes the lock on a directory, which need not exist; the error names its holder.
     ///
     /// # Errors
     /// Another process has it, or its file cannot be used.

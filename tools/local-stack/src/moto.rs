@@ -1,6 +1,5 @@
-//! KMS on this machine: moto's server, for tests of what is wrapped. Its ciphertexts are authenticated and bound to key
-//! and context, as those of AWS are; those of the emulator that stacks are deployed in are not. What is made there is
-//! in memory, and gone with the process.
+//! KMS on this machine: moto's server, for tests of wrapping. Its ciphertexts are authenticated and bound to key and
+//! context, like those of AWS, and unlike those of the emulator for deployments. Its data is in memory.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is deployed, built and weighed.
+//! Builds the deployment packages and checks their sizes.
 //!
 //! Each function is built by itself with cargo-lambda, as `sam build` does it, so the bytes are the same. Lambda
 //! fetches and unpacks the archive at every cold start, so each has a budget.
@@ -82,9 +82,9 @@ pub enum PackageError {
     TooLarge(Vec<String>),
 }
 
-/// Most bytes of a function's archive: a little more than it has (docs/PERFORMANCE.md says what it is made of), so that
-/// growth is noticed. Without an AWS SDK a function is small; login and account carry the estimate of passwords with
-/// its dictionaries. The code of arm64 is smaller.
+/// Most bytes of a function's archive: slightly more than its size, so that growth is noticed (docs/PERFORMANCE.md).
+/// Without an AWS SDK a function is small; login and account contain zxcvbn's dictionaries. The code of arm64 is
+/// smaller.
 #[must_use]
 pub fn budget_bytes(arch: Architecture, binary: &str) -> u64 {
     let (small, authorizer, large, other) = match arch {
@@ -177,7 +177,7 @@ pub fn unpack(archive: &Path, directory: &Path) -> Result<PathBuf, PackageError>
     unzip.args(["-m", "zipfile", "-e"]).arg(archive).arg(directory);
     process::run_logged("unzip", unzip, &workspace::local().join("logs/unzip.log"))?;
     let bootstrap = directory.join("bootstrap");
-    // It does not keep who may do what.
+    // It does not keep permissions.
     fs::set_permissions(&bootstrap, fs::Permissions::from_mode(0o755))
         .map_err(|error| PackageError::Archive(bootstrap.clone(), error))?;
     Ok(bootstrap)

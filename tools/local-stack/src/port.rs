@@ -1,4 +1,4 @@
-//! Ports: which are free, and what holds one that is not.
+//! Ports: which are free, and which process has one that is not.
 
 use std::fs;
 use std::io;
@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use crate::process;
 
-/// A port that something else has.
+/// Why a port is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// Nothing could be bound at all.
     #[error("there is no free port")]
     None(#[source] io::Error),
-    /// It may not be had, as those below 1024.
+    /// This user may not use it, as with those below 1024.
     #[error("port {0} cannot be used; choose another port with --port")]
     Refused(u16, #[source] io::Error),
     #[error("port {port} is taken by {holder}; stop that, or choose another port with --port")]
@@ -32,10 +32,10 @@ pub fn free() -> Result<u16, PortError> {
     Ok(listener.local_addr().map_err(PortError::None)?.port())
 }
 
-/// Makes sure that a port can be had.
+/// Checks that a port is available.
 ///
 /// # Errors
-/// It is taken, and the error says by what; or it may not be had.
+/// It is taken, and the error names the process; or this user may not use it.
 pub fn must_be_free(port: u16) -> Result<(), PortError> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
@@ -47,7 +47,7 @@ pub fn must_be_free(port: u16) -> Result<(), PortError> {
     }
 }
 
-/// The process that listens on a port. Linux tells in `/proc`; elsewhere `lsof` does.
+/// The process that listens on a port. From `/proc` on Linux, otherwise from `lsof`.
 fn holder(port: u16) -> Option<u32> {
     holder_in_proc(port).or_else(|| {
         let listening = format!("-iTCP:{port}");

@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 const MARK: &str = "XTASK_CHILD";
 /// How long a child may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
-/// How often a wait looks around.
+/// How often a wait checks its condition.
 const TICK: Duration = Duration::from_millis(20);
 /// How many lines of a log are shown when something failed.
 const TAIL_LINES: usize = 25;
@@ -65,7 +65,7 @@ pub enum ProcessError {
     Ended {
         /// What it is.
         name: String,
-        /// The end of the log that may say why.
+        /// The end of the log, which may have the reason.
         tail: String,
     },
     /// It was asked to stop by Ctrl-C or a signal.
@@ -112,8 +112,8 @@ pub fn pause(duration: Duration) -> Result<(), ProcessError> {
     Ok(())
 }
 
-/// A command as if typed at a prompt: without what Cargo tells the programs it runs, which would make a Cargo below it
-/// build everything again, and without the caller's AWS settings: nothing here is meant for an account of theirs.
+/// A command as if typed at a prompt: without Cargo's variables for its child processes, with which a nested Cargo
+/// would rebuild everything, and without the caller's AWS settings, because nothing here is for a real account.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -122,7 +122,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
             .iter()
             .any(|prefix| name_text.starts_with(prefix));
-        // What AWS-LC is built with is no setting of an account.
+        // Build settings of AWS-LC are not settings of an account.
         let of_aws = name_text.starts_with("AWS_") && !name_text.starts_with("AWS_LC_");
         if of_cargo || of_aws || name_text == "LD_LIBRARY_PATH" || name_text == "OUT_DIR" {
             command.env_remove(&name);
@@ -181,7 +181,7 @@ impl Supervised {
         self.log.as_deref()
     }
 
-    /// Makes sure that it still runs.
+    /// Checks that it still runs.
     ///
     /// # Errors
     /// It ended.
@@ -194,7 +194,7 @@ impl Supervised {
         }
     }
 
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     ///
     /// # Errors
     /// It ended, it takes longer than `timeout`, or this program was asked to stop.
@@ -217,7 +217,7 @@ impl Supervised {
     /// Sends a signal to the process itself.
     pub fn signal(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
-            // It may have ended already, which is all a signal could want.
+            // It may have ended already.
             let _ = signal::kill(Pid::from_raw(pid), signal);
         }
     }
@@ -228,7 +228,7 @@ impl Supervised {
         self.signal_group(Signal::SIGCONT);
         for pid in &self.family() {
             let _ = signal::kill(*pid, Signal::SIGTERM);
-            // A stopped process hears nothing.
+            // A stopped process does not handle signals.
             let _ = signal::kill(*pid, Signal::SIGCONT);
         }
         let until = Instant::now() + GRACE;
@@ -236,7 +236,7 @@ impl Supervised {
             sleep(TICK);
             if Instant::now() > until {
                 self.signal_group(Signal::SIGKILL);
-                // What was started meanwhile is found in the next round.
+                // Processes that were started meanwhile are found in the next pass.
                 for pid in &self.family() {
                     let _ = signal::kill(*pid, Signal::SIGKILL);
                 }
@@ -278,7 +278,7 @@ impl Drop for Supervised {
     }
 }
 
-/// Runs a command to its end; its output goes where this program's goes.
+/// Runs a command to its end, with this program's output.
 ///
 /// # Errors
 /// It cannot be started, ends badly, or this program was asked to stop.
@@ -343,11 +343,11 @@ pub fn exists(pid: i32) -> bool {
 
 /// Asks a process to end.
 pub fn end(pid: i32) {
-    // It may have ended already, which is all that is wanted.
+    // It may have ended already.
     let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
 }
 
-/// Ends a process that does not hear when it is asked.
+/// Kills a process that does not react to SIGTERM.
 pub fn kill(pid: i32) {
     let _ = signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
 }

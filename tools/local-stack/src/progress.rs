@@ -1,4 +1,4 @@
-//! What a person sees while a long command runs: a line when a step begins, its time when it ends.
+//! Progress of long commands: a line when a step begins, its time when it ends.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,7 +15,7 @@ fn coloured(colour: &str, text: &str) -> String {
 }
 
 fn line(text: &str) {
-    // Nobody may be listening any more; that is no reason to stop.
+    // A closed standard error is not an error.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -23,7 +23,7 @@ use crate::{progress, workspace};
 /// How long the first request may take: it starts two functions.
 const FIRST_REQUEST: Duration = Duration::from_mins(1);
 
-/// A stack could not be started, or one of its parts ended.
+/// Why a stack could not be started, or which of its parts ended.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
     /// A tool.
@@ -32,17 +32,17 @@ pub enum StackError {
     #[error("template.yaml cannot be used")]
     Template(#[from] sam_template::Error),
     /// DynamoDB Local.
-    #[error("there is no DynamoDB")]
+    #[error("DynamoDB Local could not be started")]
     DynamoDb(#[from] DynamoDbLocalError),
-    #[error("there are no tables")]
+    #[error("the tables could not be created")]
     Tables(#[from] TablesError),
-    #[error("there are no functions")]
+    #[error("the functions could not be started")]
     Functions(#[from] FunctionsError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
     Process(#[from] ProcessError),
-    #[error("the sealing key {0} cannot be read or made")]
+    #[error("the wrapping key {0} cannot be read or created")]
     SealingKey(PathBuf, #[source] io::Error),
     /// Signing in did not work.
     #[error("{what}; the ends of the logs:{logs}")]
@@ -54,23 +54,23 @@ pub enum StackError {
     },
 }
 
-/// What a stack is to be.
+/// The options of a stack.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Its name: the first part of the tables' names.
     pub name: String,
     /// The port of the gateway; any free one if none is given.
     pub port: Option<u16>,
-    /// At which port people may invoke functions, if it is free, and at any free one otherwise. Without one there is
-    /// none.
+    /// The port at which people may invoke functions; if it is not free, any free one. `None` opens no such
+    /// port.
     pub invoke_port: Option<u16>,
     /// Where DynamoDB Local keeps its data.
     pub storage: Storage,
-    /// Where logs and the like of this run go.
+    /// The directory of this run's logs and other files.
     pub directory: PathBuf,
-    /// Parameters of the template that are not to have their default.
+    /// Parameters of the template that differ from their default.
     pub parameters: BTreeMap<String, String>,
-    /// Variables that every function is given besides those of the template.
+    /// Variables of every function in addition to those of the template.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -81,7 +81,7 @@ impl Options {
     pub fn for_test(name: &str) -> Self {
         let directory = workspace::local().join("test").join(name);
         let parameters = BTreeMap::from([("FreeAttemptsPerAddress".to_owned(), "100000".to_owned())]);
-        // A test plays CloudFormation's part.
+        // A test takes the role of CloudFormation.
         let variables = BTreeMap::from([("LATCHKEY_LOCAL_RESPONSE_HOST".to_owned(), "127.0.0.1".to_owned())]);
         Self {
             name: name.to_owned(),
@@ -125,7 +125,7 @@ impl Stack {
         let dynamodb = DynamoDbLocal::start(tools, options.storage.clone(), directory.join("dynamodb.log"))?;
         step.done();
 
-        let step = progress::step("making tables, keys and demo users");
+        let step = progress::step("creating tables, keys and demo users");
         tables::create(&dynamodb.endpoint(), &template)?;
         let command_environment = command_environment(&template, &dynamodb.endpoint(), &sealing_key)?;
         for arguments in [&["keys", "init"][..], &["demo-users"]] {
@@ -199,7 +199,7 @@ impl Stack {
         self.gateway.log()
     }
 
-    /// DynamoDB Local, to be troubled by tests.
+    /// DynamoDB Local, which tests stop and pause.
     pub fn dynamodb(&mut self) -> &mut DynamoDbLocal {
         &mut self.dynamodb
     }
@@ -210,11 +210,11 @@ impl Stack {
         &self.command_environment
     }
 
-    /// Makes the tables that a changed template has more, and gives the functions the environment that it says. The
-    /// gateway reads the template by itself. The names of the functions that are started again are returned.
+    /// Creates the new tables of a changed template, updates the environments of the functions, and returns the names
+    /// of the restarted ones. The gateway reads the template itself.
     ///
     /// # Errors
-    /// The template cannot be used; nothing has changed then.
+    /// The template is invalid; nothing has changed then.
     pub fn reload_template(&mut self) -> Result<Vec<String>, StackError> {
         let template = template(&self.options.name, &self.options.parameters)?;
         let sealing_key = sealing_key(&self.options.directory)?;
@@ -222,7 +222,7 @@ impl Stack {
         Ok(self.functions.reconfigure(&template, &sealing_key)?)
     }
 
-    /// Makes sure that every part still runs.
+    /// Checks that every part still runs.
     ///
     /// # Errors
     /// One ended.
@@ -237,12 +237,12 @@ impl Stack {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(FIRST_REQUEST))
-            // What is on this machine is behind no proxy.
+            // This machine is not behind a proxy.
             .proxy(None)
             .build()
             .into();
         let base_url = self.base_url();
-        // The request runs beside, so that Ctrl-C and a crash are heard while it waits.
+        // The request runs beside, so that Ctrl-C and a crash are noticed while it waits.
         let request = std::thread::spawn(move || -> Result<(), String> {
             let failed = |error: ureq::Error| format!("there was no answer from {base_url}: {error}");
             let body = r#"{"username":"alice","password":"password"}"#;
@@ -284,7 +284,7 @@ pub fn template(stack_name: &str, values: &BTreeMap<String, String>) -> Result<T
     Template::load(&workspace::template(), parameters)
 }
 
-/// The variables of the operator's command: where the tables are, and the sealing key.
+/// The variables of the operator's command: where the tables are, and the wrapping key.
 fn command_environment(
     template: &Template,
     endpoint: &str,
@@ -304,7 +304,7 @@ fn command_environment(
     Ok(environment)
 }
 
-/// The key that seals private keys on this machine: made once, readable by this user alone.
+/// The key that wraps private keys on this machine: created once, readable only by this user.
 fn sealing_key(directory: &Path) -> Result<String, StackError> {
     let file = directory.join("sealing-key");
     let failed = |error| StackError::SealingKey(file.clone(), error);
@@ -321,8 +321,8 @@ fn sealing_key(directory: &Path) -> Result<String, StackError> {
     Ok(key)
 }
 
-/// The parameters that differ from a deployment: every page may call the API, also one that was opened from a file
-/// (`Origin: null`). No cookie is involved, so that gives a page nothing it could not do from a server of its own.
+/// The parameters that differ from a deployment: every page may call the API, including one that was opened from a file
+/// (`Origin: null`). There are no cookies, so a page gains nothing that it could not do from a server of its own.
 #[must_use]
 pub fn development_parameters() -> BTreeMap<String, String> {
     BTreeMap::from([("AllowedOrigins".to_owned(), "*".to_owned())])

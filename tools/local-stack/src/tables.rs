@@ -1,13 +1,13 @@
 //! Tables on DynamoDB Local, as the template defines them.
 //!
-//! A `CreateTable` request is almost what the template says, so it is sent as it is: JSON over HTTP, without an SDK,
-//! which would have to be compiled before anything is seen.
+//! A `CreateTable` request is almost the template's resource, so it is sent as JSON over HTTP, without an SDK that
+//! would have to be compiled first.
 
 use sam_template::{Table, Template};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-/// A table could not be made.
+/// A table could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesError {
     #[error("the tables of the template cannot be read")]
@@ -31,8 +31,8 @@ pub enum TablesError {
         table: String,
         answer: Value,
     },
-    /// There is one of the name already, with other keys.
-    #[error("the table {0} is not the one of the template; begin with empty tables: `cargo xtask up --fresh`")]
+    /// A table of this name exists, with other keys.
+    #[error("the table {0} differs from the template; start with empty tables: `cargo xtask up --fresh`")]
     Other(String),
 }
 
@@ -77,7 +77,7 @@ fn in_order(list: &Value) -> Vec<(String, String)> {
     members
 }
 
-/// Sets the time to live where it is not set: a table may be there without it, if its making was interrupted.
+/// Sets the time to live if it is not set: a table may exist without it, if its creation was interrupted.
 fn set_time_to_live(endpoint: &str, table: &str, attribute: &str) -> Result<(), TablesError> {
     let found = expect(endpoint, "DescribeTimeToLive", table, &json!({ "TableName": table }))?;
     if found["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED" {
@@ -88,7 +88,7 @@ fn set_time_to_live(endpoint: &str, table: &str, attribute: &str) -> Result<(), 
     Ok(())
 }
 
-/// Sends a request about a table that must not be refused.
+/// Sends a request about a table that must succeed.
 fn expect(endpoint: &str, operation: &'static str, table: &str, request: &Value) -> Result<Value, TablesError> {
     match call(endpoint, operation, request)? {
         (200, answer) => Ok(answer),
@@ -111,7 +111,7 @@ pub fn call(endpoint: &str, operation: &'static str, request: &Value) -> Result<
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(std::time::Duration::from_secs(10)))
-        // What is on this machine is behind no proxy.
+        // This machine is not behind a proxy.
         .proxy(None)
         .build()
         .into();

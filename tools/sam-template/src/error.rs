@@ -1,4 +1,4 @@
-//! What can be wrong with a template, said so that the place and the way out are in the message.
+//! Errors in a template. Every message names the place and the solution.
 
 use std::{io, path::PathBuf};
 
@@ -48,11 +48,11 @@ pub enum Problem {
     /// A parameter that is needed has neither a value nor a default.
     #[error("the parameter {0} has no default; give it a value")]
     MissingParameter(String),
-    /// The default of a parameter is the name of a value that is kept in AWS.
-    #[error("the parameter {0} is looked up in AWS Systems Manager, which is not asked here; give it a value")]
+    /// The default of a parameter is the name of a value in AWS Systems Manager.
+    #[error("the parameter {0} is looked up in AWS Systems Manager, which is not available here; give it a value")]
     RemoteParameter(String),
     /// A parameter's value is not one the template allows.
-    #[error("the parameter {name} is refused: {reason}")]
+    #[error("the parameter {name} is invalid: {reason}")]
     RefusedParameter {
         /// The parameter.
         name: String,
@@ -89,8 +89,8 @@ pub enum Problem {
     /// A value of the wrong type or form.
     #[error("expected {0}")]
     Expected(&'static str),
-    /// Nothing says which binary a function runs.
-    #[error("no binary can be told from CodeUri; name it in Metadata.BuildProperties.Binary")]
+    /// The binary of a function is not named.
+    #[error("CodeUri does not name a binary; name it in Metadata.BuildProperties.Binary")]
     NoBinary,
 }
 

@@ -1,4 +1,4 @@
-//! Lambda functions: which binary each one runs, how long it may take, what is in its environment.
+//! Lambda functions: their binary, their timeout, their environment.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 pub struct Function {
     /// Its key under `Resources`.
     pub logical_id: String,
-    /// The name AWS would know it by.
+    /// Its name in AWS.
     pub name: String,
     /// The binary it runs: `Metadata.BuildProperties.Binary`, else the last part of `CodeUri`.
     pub binary: String,

@@ -41,7 +41,7 @@ pub struct Api {
     pub default_authorizer: Option<String>,
     /// Its CORS configuration, if it has one.
     pub cors: Option<Cors>,
-    /// Whether the default authorizer decides on preflights too, which it does where SAM adds them to a REST API.
+    /// Whether the default authorizer also applies to preflights, which SAM does for a REST API.
     pub authorizes_preflights: bool,
     /// Media types whose bodies a REST API passes as base64.
     pub binary_media_types: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Api {
     pub stage: String,
     /// The stage's variables.
     pub stage_variables: BTreeMap<String, String>,
-    /// Places in the template that shape how AWS answers a request, and that nothing above speaks of.
+    /// Places in the template that change AWS's responses and that are not read.
     pub unread: Vec<String>,
 }
 
@@ -85,18 +85,18 @@ pub enum Authorizer {
 pub struct LambdaAuthorizer {
     /// The logical id of the function.
     pub function: String,
-    /// What it is told.
+    /// Its event.
     pub event: AuthorizerEvent,
     /// Whether it answers `isAuthorized` and not an IAM policy.
     pub enable_simple_responses: bool,
     /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it. Those of a REST
     /// API are written the same way here.
     pub identity_sources: Vec<String>,
-    /// How long a verdict is kept; zero is not at all.
+    /// How long a decision is cached; zero is not at all.
     pub result_ttl: Duration,
 }
 
-/// What an authorizer is told of a request.
+/// The event of an authorizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizerEvent {
     /// Payload format 2.0 of an HTTP API.
@@ -107,12 +107,12 @@ pub enum AuthorizerEvent {
     RestRequest,
     /// The value of its one identity source, by a REST API.
     RestToken {
-        /// A regular expression that the whole of it must match, or the authorizer is not asked.
+        /// A regular expression that the whole token must match, or the authorizer is not called.
         validation: Option<String>,
     },
 }
 
-/// What the API answers about other origins.
+/// The CORS configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are CloudFormation's")]
 pub struct Cors {
@@ -255,7 +255,7 @@ pub(crate) fn identity_sources(authorizer: &Resolved) -> Result<Vec<String>, Inv
     Ok(sources)
 }
 
-/// How long the verdicts of an authorizer are kept.
+/// How long the decisions of an authorizer are cached.
 pub(crate) fn result_ttl(authorizer: &Resolved) -> Result<Duration, Invalid> {
     let seconds = authorizer.get("Identity").and_then(|identity| identity.get("ReauthorizeEvery"));
     let seconds = seconds.map_or(Ok(DEFAULT_RESULT_TTL_SECONDS), |seconds| seconds.unsigned())?;

@@ -1,11 +1,11 @@
-//! Reads a SAM template and answers what local tooling asks of it: which tables to create, which functions there are
-//! and what is in their environments, which routes and authorizers an HTTP API has.
+//! Reads a SAM template for local tooling: its tables, its functions and their environments, the routes and authorizers
+//! of its APIs.
 //!
-//! A template that is deployed is the only definition of these things; reading it here keeps a second one from growing
-//! beside it. Nothing is looked up on a network: intrinsics are resolved against parameters, and what only AWS knows
-//! (names it would generate, ARNs) gets a plausible value.
+//! The deployed template is the only definition of these things, so that there is no second one to maintain. No network
+//! is needed: intrinsics are resolved against parameters, and values that only AWS knows (generated names, ARNs) are
+//! replaced by plausible ones.
 //!
-//! Evaluation is lazy. A parameter without a default and a value is an error only when something asked for needs it.
+//! Evaluation is lazy. A parameter without a default and a value is an error only if it is needed.
 
 mod error;
 mod events;
@@ -123,7 +123,7 @@ impl Template {
         Error::Invalid { path: self.path.clone(), at, problem }
     }
 
-    /// What is wrong at any use of the template, found once.
+    /// An error that concerns every use of the template, found once.
     fn check(&self) -> Result<(), Invalid> {
         if self.section("Resources").is_none_or(Map::is_empty) {
             return Err(Invalid::new("Resources", Problem::NoResources));
@@ -160,7 +160,7 @@ impl Template {
         Ok(found)
     }
 
-    /// Evaluates `what` unless that is already under way.
+    /// Evaluates `what`, unless it is already being evaluated.
     fn evaluate<T>(
         &self,
         what: String,

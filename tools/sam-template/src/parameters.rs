@@ -11,7 +11,7 @@ use crate::{
     resolved::text_of,
 };
 
-/// What a deployment would be told: the stack's name, parameter values, and where it goes.
+/// The arguments of a deployment: the stack's name, parameter values, region and account.
 #[derive(Clone)]
 pub struct Parameters {
     /// `AWS::StackName`, and the first part of names that AWS would generate.
@@ -106,7 +106,7 @@ fn check(declaration: &Value, kind: &str, value: &str) -> Result<(), String> {
         }
     }
     if let Some(pattern) = declaration.get("AllowedPattern").and_then(Value::as_str) {
-        // CloudFormation speaks Java's expressions. One that cannot be read here is left to the deployment.
+        // CloudFormation uses Java's expressions. One that cannot be parsed here is left to the deployment.
         let matches = Regex::new(&format!("^(?:{pattern})$")).map(|expression| expression.is_match(value));
         if matches == Ok(false) {
             return Err(format!("it must match {pattern}"));

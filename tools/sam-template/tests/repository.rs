@@ -207,7 +207,7 @@ fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
     ] {
         let error = deploy(&template(&[(name, bad)])).unwrap_err();
         let message = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        assert!(message.contains(&format!("the parameter {name} is refused: {reason}")), "{bad}: {message}");
+        assert!(message.contains(&format!("the parameter {name} is invalid: {reason}")), "{bad}: {message}");
     }
     for origins in ["*,https://app.example.com", "http://app.example.com", "https://app.example.com/path", ","] {
         assert!(deploy(&template(&[("AllowedOrigins", origins)])).is_err(), "{origins}");

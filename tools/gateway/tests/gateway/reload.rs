@@ -1,4 +1,4 @@
-//! A template that is edited while its API is served.
+//! Reloads a template that is edited while its API is served.
 
 use std::{env, fs, path::PathBuf, process};
 
