@@ -3,9 +3,9 @@
 //! The MAC is verified before anything is read. One conditional write makes the next generation the current one. It
 //! fails for a token whose generation is no longer current, and then:
 //! - Within the grace window the token before the current one returns the *same* successor. A client that lost a
-//! response, or that has a second tab, stays signed in, and there is still only one current token.
+//!   response, or that has a second tab, stays signed in, and there is still only one current token.
 //! - Anything older is reuse: two parties hold the session, and one of them may be a thief. The session ends, its
-//! access tokens are revoked, and an audit event is logged.
+//!   access tokens are revoked, and an audit event is logged.
 //!
 //! Then the user is read: the refresh fails if the user was disabled or all sessions were revoked, and changed roles
 //! take effect.
