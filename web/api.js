@@ -1,6 +1,6 @@
-// Requests to the API, each with a record of what was said that holds no secret.
+// Requests to the API, each with a record that contains no secret.
 
-/** The API did not answer with what was asked for. Its message is a sentence for people. */
+/** An error response of the API. Its message is a sentence for people. */
 export class ApiError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -12,7 +12,7 @@ export class ApiError extends Error {
 const SECRETS = new Set(["password", "current_password", "new_password"]);
 const TOKENS = new Set(["access_token", "refresh_token", "token"]);
 
-/** Enough of a token to know it again. */
+/** Enough of a token to recognise it. */
 export function shortened(token) {
   return `${token.slice(0, 12)}… (${token.length} characters)`;
 }
@@ -31,7 +31,7 @@ function withoutSecrets(value) {
 
 let record = () => {};
 
-/** From now on `listener` is told of every exchange. */
+/** Calls `listener` with every exchange from now on. */
 export function onExchange(listener) {
   record = listener;
 }
@@ -84,14 +84,14 @@ export async function request(method, path, { json, form, token } = {}) {
   return answer;
 }
 
-/** What a person is told. Functions say a sentence; API Gateway says a word. */
+/** The message for a person. Functions send a sentence; API Gateway sends a word. */
 function sentence(response, answer) {
   if (answer?.error && answer.message) return answer.message;
   switch (response.status) {
     case 401:
       return "The request was not authenticated.";
     case 403:
-      return "The access token does not count any more.";
+      return "The access token is no longer valid.";
     case 404:
       return "This API has no such route.";
     case 429:

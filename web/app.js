@@ -1,4 +1,4 @@
-// What is seen, and what the buttons do.
+// The page's views and buttons.
 
 import { onExchange } from "./api.js";
 import * as session from "./session.js";
@@ -26,7 +26,7 @@ function notice(text, bad = false) {
 
 // ---------------------------------------------------------------- Forms
 
-/** While `work` runs, the button cannot be pressed again. What goes wrong is said beside it, in a sentence. */
+/** Disables the button while `work` runs, and shows an error next to it. */
 async function working(button, error, work) {
   button.disabled = true;
   error.textContent = "";
@@ -123,9 +123,9 @@ byId("routes").addEventListener("click", async ({ target }) => {
 
 // ---------------------------------------------------------------- Sessions
 
-/** A program's name for itself in short: `Firefox 140 on Linux`. What is not known stays as it is. */
+/** A program's name for itself in short: `Firefox 140 on Linux`. Unknown ones are not changed. */
 function programOf(userAgent) {
-  if (!userAgent) return "An unknown program";
+  if (!userAgent) return "Unknown client";
   const [, name, version] = /(Edg|OPR|Firefox|(?:Headless)?Chrome)\/(\d+)/.exec(userAgent) ?? /(Version)\/(\d+).*Safari/.exec(userAgent) ?? [];
   const [system] = /iPhone|iPad|Android|Windows|Mac OS|Linux/.exec(userAgent) ?? [];
   if (!name || !system) return userAgent;
@@ -211,7 +211,7 @@ onExchange(({ method, path, authorization, sent, received, status, milliseconds 
     element("span", { textContent: milliseconds === null ? "" : `${milliseconds} ms` }),
   );
   const parts = [part("Authorization", authorization), part("Sent", sent), part("Received", received)].flat();
-  if (parts.length === 0) parts.push(element("p", { className: "hint", textContent: "Neither body nor token." }));
+  if (parts.length === 0) parts.push(element("p", { className: "hint", textContent: "No body and no token." }));
   byId("exchanges").prepend(element("li", {}, element("details", {}, summary, ...parts)));
   byId("exchanges").children[MOST_EXCHANGES]?.remove();
 });
@@ -241,7 +241,7 @@ session.onChange((tokens, reason) => {
   byId("signed-in").hidden = !isSignedIn;
   byId("signed-out").hidden = isSignedIn;
   byId("storage").checked = session.stored();
-  // Whoever hears the page is told where they are now; on arrival the browser does that.
+  // Tells users of screen readers where they are now; on arrival the browser does that.
   if (!first || isSignedIn) byId(isSignedIn ? "signed-in-title" : "signed-out-title").focus();
   if (isSignedIn) showSessions();
 });

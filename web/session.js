@@ -1,7 +1,7 @@
 // The session of this page: its tokens, and how they are renewed. All tabs of the page share one session.
 //
 // A refresh token is single-use, so two tabs must not use it at the same time: a lock that all tabs share lets one of them refresh,
-// and the others take over what it got.
+// and the others get the new tokens.
 
 import { ApiError, request } from "./api.js";
 
@@ -23,12 +23,12 @@ let changed = () => {};
 export const current = () => tokens;
 export const stored = () => isStored;
 
-/** `listener(tokens, reason)`: the tokens are others. `reason` is a sentence where the user did not ask for it. */
+/** `listener(tokens, reason)`: the tokens have changed. `reason` is a sentence if the user did not cause the change. */
 export function onChange(listener) {
   changed = listener;
 }
 
-/** Takes up the session of before a reload, or that of another tab. */
+/** Restores the session after a reload, or takes over that of another tab. */
 export async function resume() {
   try {
     const text = sessionStorage.getItem(STORAGE_KEY);
@@ -38,7 +38,7 @@ export async function resume() {
       return;
     }
   } catch {
-    // No storage, or not what was put there: as if there were none.
+    // No storage, or unexpected content: treated as empty.
   }
   channel.postMessage({ kind: "greeting" });
   await new Promise((resolve) => setTimeout(resolve, GREETING_MILLISECONDS));
@@ -88,7 +88,7 @@ channel.onmessage = ({ data }) => {
   if (data.kind === "tokens" && data.tokens?.access !== tokens?.access) take(data.tokens, data.reason ?? null);
 };
 
-/** Renews the tokens when a fifth of their time is left. */
+/** Refreshes the tokens when a fifth of their lifetime is left. */
 function schedule() {
   clearTimeout(timer);
   if (tokens === null) return;
@@ -97,14 +97,14 @@ function schedule() {
   timer = setTimeout(() => refresh(tokens?.access).catch(() => {}), wait);
 }
 
-// A machine that slept has missed its timers.
+// A machine that was asleep has missed its timers.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") schedule();
 });
 
 const exclusively = (work) => (navigator.locks ? navigator.locks.request(LOCK, work) : work());
 
-/** Renews the tokens, unless somebody did since `access` was the current one. */
+/** Refreshes the tokens, unless that has happened since `access` was current. */
 function refresh(access) {
   return exclusively(async () => {
     if (tokens === null || tokens.access !== access) return;
@@ -120,14 +120,14 @@ function refresh(access) {
   });
 }
 
-/** A request with the access token. If the token is not accepted, it is renewed and the request sent once more. */
+/** A request with the access token. If the token is rejected, it is refreshed and the request sent once more. */
 export async function authorized(method, path, options = {}) {
   if (tokens === null) throw new ApiError(401, null, "You are signed out.");
   const access = tokens.access;
   try {
     return await request(method, path, { ...options, token: access });
   } catch (error) {
-    // What a function refuses has a code. Without one it was the authorizer, to which the token is no good.
+    // A function's error has a code. Without one it is the authorizer's, which rejected the token.
     const isTokens = error instanceof ApiError && (error.status === 401 || error.status === 403) && error.code === null;
     if (!isTokens) throw error;
     try {
@@ -159,7 +159,7 @@ export async function logOut(everywhere) {
   try {
     await authorized("POST", everywhere ? "/logout?everywhere=true" : "/logout");
   } catch (error) {
-    // Nobody can end what has ended. Whoever cannot reach the API is told so, and stays signed in.
+    // A session that has already ended is fine. If the API cannot be reached, the user is told so and stays signed in.
     if (error.status !== 401) throw error;
   }
   drop();

@@ -15,7 +15,7 @@ export function takenApart(token) {
   return { header: json(header), claims: json(claims) };
 }
 
-/** How WebCrypto names the algorithms, for importing a key and for verifying. */
+/** WebCrypto's names of the algorithms, for importing a key and for verifying. */
 const ALGORITHMS = {
   ES256: [{ name: "ECDSA", namedCurve: "P-256" }, { name: "ECDSA", hash: "SHA-256" }],
   RS256: [{ name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }, { name: "RSASSA-PKCS1-v1_5" }],
@@ -24,20 +24,20 @@ const ALGORITHMS = {
 
 let keys = [];
 
-/** The public key, asked for again where it is not among those that are known. */
+/** The public key; the key set is fetched again if it is unknown. */
 async function publicKey(kid) {
   const find = () => keys.find((key) => key.kid === kid);
   if (!find()) keys = (await request("GET", "/.well-known/jwks.json")).keys;
   return find();
 }
 
-/** `{ good, text }`: whether the signature is that of a published key; `good` is `null` where that cannot be found out. */
+/** `{ good, text }`: whether the signature is by a published key; `good` is `null` if that is unknown. */
 export async function signatureState(token) {
   const unknown = (text) => ({ good: null, text });
   try {
     const [header, claims, signature] = token.split(".");
     const { alg, kid } = json(header);
-    if (alg === "HS256") return unknown("HS256 has no public key: only who could sign it can check it");
+    if (alg === "HS256") return unknown("HS256 has no public key: only holders of the secret can check it");
     const [imported, verified] = ALGORITHMS[alg] ?? [];
     if (!imported) return unknown(`this browser page does not know ${alg}`);
     if (!globalThis.crypto?.subtle) return unknown("this browser checks signatures on https pages only");

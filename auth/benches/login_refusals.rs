@@ -1,10 +1,10 @@
-//! Can the time of a refused login tell whether a name exists?
+//! Does the time of a rejected login reveal whether a name exists?
 //!
 //! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with
 //! its calls to DynamoDB Local and its hash; and the same at an address whose attempts are used up, where users who
 //! have logged in from it may still try. It prints the medians and how far each is from that of the wrong password.
 //!
-//! `cargo bench -p auth --bench login_refusals`, with a number of rounds as its argument.
+//! `cargo bench -p auth --bench login_refusals`, with a number of iterations as its argument.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
@@ -81,7 +81,7 @@ async fn measure(endpoint: &str, rounds: usize) {
     let prepare = async |username: &Username| throttle.unlock(username).await.unwrap();
     compare("Refused", authenticator(&throttle), &cases, network.as_ref(), now, rounds, prepare).await;
 
-    // Two users have logged in from an address whose attempts are used up since, and one of them is disabled by now.
+    // Two users have logged in from an address whose attempts are now used up, and one of them is disabled.
     let throttle = Throttle::new(attempts(), 1);
     for username in [&known, &disabled] {
         throttle.welcome(username, network.as_ref(), now).await.unwrap();
@@ -117,7 +117,7 @@ async fn compare(
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
     for round in 0..rounds + 10 {
         for offset in 0..cases.len() {
-            // Each case takes each turn equally often.
+            // Each case has each position equally often.
             let index = (round + offset) % cases.len();
             let Case { username, password, .. } = cases[index];
             prepare(username).await;

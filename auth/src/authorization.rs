@@ -32,7 +32,7 @@ pub enum AuthorizationError {
 impl AuthorizationError {
     /// The name in logs and metrics.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.reason(),
             Self::Revoked(revoked) => revoked.reason(),

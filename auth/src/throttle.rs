@@ -268,7 +268,7 @@ impl Throttle {
         let limits =
             Limits { max_reserved: u64::MAX, waits: waits(self.free_attempts_per_address), succeeded_after: None };
         let lapses_at = now + ADDRESS_WINDOW_SECONDS;
-        Ok(match self.attempts.reserve(&bucket, &limits, Reserve::AsUnderWay, now, Some(lapses_at)).await? {
+        Ok(match self.attempts.reserve(&bucket, &limits, Reserve::AsInProgress, now, Some(lapses_at)).await? {
             Reservation::Reserved(_) => Ok(bucket),
             Reservation::Refused(counter) => {
                 Err(TooMany { what: "address", retry_after_seconds: wait(tally_of(&counter, &bucket), &limits, now) })
@@ -291,14 +291,14 @@ impl Throttle {
         let waits_until = Instant::now() + WAIT_TIMEOUT;
         let mut pauses = pauses();
         loop {
-            let counter = match self.attempts.reserve(&bucket, &limits, Reserve::AsUnderWay, now, lapses_at).await? {
+            let counter = match self.attempts.reserve(&bucket, &limits, Reserve::AsInProgress, now, lapses_at).await? {
                 Reservation::Reserved(counter) => {
                     return Ok(Ok(Account { bucket, counter, on_failure: OnFailure::Count { lapses_at } }));
                 }
                 Reservation::Refused(counter) => counter,
             };
             let tally = tally_of(&counter, &bucket);
-            let pause = pauses.next().filter(|_| has_attempts_under_way(tally, now));
+            let pause = pauses.next().filter(|_| has_attempts_in_progress(tally, now));
             let next_at = pause.map(|pause| Instant::now() + pause).filter(|next_at| *next_at < waits_until);
             let Some(next_at) = next_at else {
                 return Ok(Err(TooMany { what: "account", retry_after_seconds: wait(tally, &limits, now) }));
@@ -404,7 +404,7 @@ fn tally_of(counter: &Counter, bucket: &Bucket) -> Tally {
 
 /// Whether attempts of a bucket are in progress, according to the counter: reserved, not failed, and not so long ago
 /// that the function must have timed out.
-fn has_attempts_under_way(tally: Tally, now: EpochSeconds) -> bool {
+fn has_attempts_in_progress(tally: Tally, now: EpochSeconds) -> bool {
     tally.reserved > tally.failures && now <= tally.attempted_at + UNDER_WAY_SECONDS
 }
 
@@ -412,7 +412,7 @@ fn has_attempts_under_way(tally: Tally, now: EpochSeconds) -> bool {
 /// clears it, not time. If attempts are in progress, it may have room in a moment.
 fn wait(tally: Tally, limits: &Limits, now: EpochSeconds) -> u64 {
     if tally.reserved >= limits.max_reserved {
-        return if has_attempts_under_way(tally, now) { 1 } else { MAX_WAIT_SECONDS };
+        return if has_attempts_in_progress(tally, now) { 1 } else { MAX_WAIT_SECONDS };
     }
     let step = limits.waits.iter().rev().find(|(failures, _)| tally.failures >= *failures);
     let wait_seconds = step.map_or(0, |(_, wait_seconds)| *wait_seconds);
@@ -493,7 +493,7 @@ mod tests {
         assert_eq!(of(6, 6, 1000), 2);
         assert_eq!(of(16, 15, 1000), 900);
         assert_eq!(of(25, 25, 1000), 900);
-        assert_eq!(of(25, 3, 980), 1, "they are under way");
+        assert_eq!(of(25, 3, 980), 1, "they are in progress");
         assert_eq!(of(25, 3, 979), 900, "they were given up");
     }
 }

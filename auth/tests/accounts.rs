@@ -126,7 +126,7 @@ async fn logouts_everywhere_at_once_all_succeed() {
     for logout in logouts {
         logout.await.unwrap().unwrap();
     }
-    // The first one ends everything that the caller has, and nothing is left for the others.
+    // The first one revokes everything of the caller, and nothing is left for the others.
     assert_eq!(fixture.user("alice").await.epoch, 1);
     assert_eq!(fixture.rejection(&held.access, NOW).await, Some(Revoked::Epoch.into()));
 }
@@ -148,7 +148,7 @@ async fn a_change_of_the_password_leaves_its_own_new_session_and_nothing_else() 
 }
 
 #[tokio::test]
-async fn of_two_changes_of_the_password_at_once_one_is_made() {
+async fn of_two_concurrent_password_changes_one_succeeds() {
     let (fixture, _, _) = signed_in_twice("password-race").await;
     let user = fixture.user("alice").await;
     let (one, other) = tokio::join!(
@@ -238,7 +238,7 @@ async fn of_very_many_sessions_the_newest_hundred_are_listed() {
     assert_eq!(created, (30..130).rev().map(|number| NOW + number).collect::<Vec<_>>());
 }
 
-/// What introspection says of a token: its kind, or nothing.
+/// The result of an introspection: the kind of the token, or nothing.
 async fn kind(fixture: &Fixture, token: &str, now: EpochSeconds) -> Option<&'static str> {
     fixture.states.introspect(token, None, now).await.unwrap().map(|token| match token {
         ActiveToken::Access(claims) => {
@@ -253,7 +253,7 @@ async fn kind(fixture: &Fixture, token: &str, now: EpochSeconds) -> Option<&'sta
 }
 
 #[tokio::test]
-async fn introspection_says_what_a_token_is_worth_at_this_moment() {
+async fn introspection_returns_the_current_state_of_a_token() {
     let (fixture, one, other) = signed_in_twice("introspect").await;
     assert_eq!(kind(&fixture, &one.access, NOW).await, Some("access"));
     assert_eq!(kind(&fixture, &one.refresh, NOW).await, Some("refresh"));
@@ -266,7 +266,7 @@ async fn introspection_says_what_a_token_is_worth_at_this_moment() {
     let next = fixture.refresh(&one.refresh, NOW).await.unwrap();
     assert_eq!(kind(&fixture, &one.refresh, NOW + 9).await, Some("refresh"), "within the grace window");
     assert_eq!(kind(&fixture, &one.refresh, NOW + 10).await, None, "after it");
-    assert_eq!(kind(&fixture, &next.refresh, NOW + 10).await, Some("refresh"), "asking is no use: no alarm");
+    assert_eq!(kind(&fixture, &next.refresh, NOW + 10).await, Some("refresh"), "introspection is not use: no alarm");
 
     let caller = fixture.authorize(&next.access, NOW + 10).await.unwrap();
     fixture.logout(&caller, NOW + 10).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the authorizer decides, with keys and denylist on DynamoDB Local and a clock that the test holds.
+//! The authorizer's decisions, with keys and denylist on DynamoDB Local and a clock of the test.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use auth::EpochSeconds;
@@ -184,7 +184,7 @@ async fn authorizer_without_denylist(tables: &Tables) -> AccessTokenAuthorizer {
 }
 
 #[tokio::test]
-async fn without_an_answer_of_the_denylist_nobody_passes() {
+async fn without_the_denylist_every_request_is_denied() {
     let tables = Tables::create("authorize-outage");
     let signer = add_key(&tables).await;
     let authorizer = authorizer_without_denylist(&tables).await;
@@ -204,7 +204,7 @@ async fn a_refused_token_is_refused_without_the_denylist() {
 }
 
 #[tokio::test]
-async fn without_ever_having_read_the_keys_nobody_passes() {
+async fn without_keys_every_request_is_denied() {
     let tables = Tables::create("authorize-no-keys");
     let signer = add_key(&tables).await;
     let port = local_stack::port::free().unwrap();

@@ -1,7 +1,7 @@
-//! What each operation asks of DynamoDB: its calls, in order, and the capacity units they consume.
+//! The DynamoDB calls of each operation, in order, and the capacity units that they consume.
 //!
-//! The table is that of docs/ARCHITECTURE.md. DynamoDB Local counts transactions and empty reads otherwise than
-//! DynamoDB does, so units are held here only where the two agree.
+//! The table is that of docs/ARCHITECTURE.md. DynamoDB Local counts transactions and empty reads
+//! differently from DynamoDB, so units are only tested where both agree.
 //!
 //! `cargo xtask test -- --test costs -- --nocapture` prints it.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
@@ -21,7 +21,7 @@ struct Cost {
     write: f64,
 }
 
-/// What was asked since the last look.
+/// The calls since the previous call of this function.
 fn cost_of_calls(proxy: &Proxy) -> Cost {
     let is_read = |operation: &str| ["GetItem", "Query", "BatchGetItem"].contains(&operation);
     let calls = proxy.calls();

@@ -15,7 +15,7 @@ use test_support::proxy::{Fate, Proxy};
 const HOME: &str = "192.0.2.10";
 const NEW_PASSWORD: &str = "a horse of quite another colour";
 
-/// Something that a client asks for.
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Logout,
@@ -53,7 +53,7 @@ impl Operation {
         }
     }
 
-    /// Does it, and says whether success was answered. What cannot be found is what there is to find after success.
+    /// Performs it, and returns whether the response was a success. Something that does not exist any more is a success too.
     async fn run(self, fixture: &Fixture, caller: &AccessTokenClaims, held: &Held, now: EpochSeconds) -> bool {
         match self {
             Self::Logout => fixture.logout(caller, now).await.is_ok(),
@@ -71,7 +71,7 @@ impl Operation {
                 }
             }
             Self::Disable => fixture.accounts().disable(&alice(), now).await.is_ok(),
-            // The token was used before: not success but the refusal is the answer that promises an end.
+            // The token was used before: the refusal, and not a success, reports that the session was ended.
             Self::Reuse => fixture.refresh(&held.refresh, now).await.is_err_and(|error| {
                 matches!(error, RefreshError::Reused | RefreshError::SessionEnded | RefreshError::SessionExpired)
             }),
@@ -129,11 +129,11 @@ async fn success_means_revoked_and_failure_means_that_a_retry_finishes_the_job()
                     );
                 }
                 if operation != Operation::RevokeAccessToken && operation != Operation::Disable {
-                    // Nor is a way left to new tokens.
+                    // And no new tokens can be obtained.
                     assert!(outer.refresh(&held.refresh, now).await.is_err(), "{context}");
                 }
                 if operation == Operation::ChangePassword {
-                    // Whatever was answered, exactly one of the two passwords is valid.
+                    // For every response, exactly one of the two passwords is valid.
                     let old = outer.authenticate("alice", PASSWORD, HOME, now).await.is_ok();
                     let new = outer.authenticate("alice", NEW_PASSWORD, HOME, now).await.is_ok();
                     assert_eq!((old, new), (false, true), "{context}");
@@ -181,7 +181,7 @@ async fn a_login_that_was_not_answered_leaves_no_session_that_anybody_holds_and_
                 Err(error) => Err(error.to_string()),
             };
             assert_eq!(proxy.operations(), calls[..=broken], "{broken} {fate:?}");
-            // A lost answer may be known by the condition of the repeated write, never by luck.
+            // A lost response is detected by the condition of the repeated write.
             assert!(login.is_err(), "{broken} {fate:?}");
             proxy.pass();
             let user = fixture.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_transaction_in_the_way_is_waited_for_and_no_failure() {
     fixture.logout_everywhere(&callers[1], NOW).await.unwrap();
     assert!(is_revoked(&outer, &other.access, NOW).await);
     assert_eq!(outer.user("alice").await.epoch, 1);
-    // And if it never ends, that is said.
+    // And if the conflict never ends, the error says so.
     proxy.decide(|call, _| if call.operation == "TransactWriteItems" { Fate::Conflict } else { Fate::Pass });
     assert!(fixture.logout(&callers[0], NOW).await.is_err());
     assert!(fixture.accounts().revoke(&alice(), NOW).await.is_err());

@@ -1,4 +1,4 @@
-//! Making and rotating keys, on a real DynamoDB.
+//! Creating and rotating keys, on a real DynamoDB.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::HashSet;
@@ -59,7 +59,7 @@ async fn of_100_that_make_the_first_key_at_once_one_does_and_all_use_it() {
     for (number, fixture) in fixtures.iter().enumerate() {
         let held = fixture.begin(&user, NOW).await.unwrap();
         kids.insert(kid(&held));
-        // None of their tokens is refused anywhere.
+        // No token is rejected anywhere.
         let other = &fixtures[(number + 37) % fixtures.len()];
         assert_eq!(other.rejection(&held.access, NOW).await, None);
         assert!(other.refresh(&held.refresh, NOW).await.is_ok());
@@ -74,7 +74,7 @@ async fn a_successor_is_known_everywhere_before_it_signs_and_no_token_is_ever_re
         rotate(&tables.signing_keys(), &wrapper(), kind, QUICK, NOW).await.unwrap();
     }
     let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap();
-    // One function signs, others verify: one that is asked all the time, and one that is asked now and then.
+    // One function signs, others verify: a busy one, and one that is called now and then.
     let (signer, busy, idle) = (
         Fixture::on(tables.through(&endpoint)),
         Fixture::on(tables.through(&endpoint)),
@@ -142,7 +142,7 @@ async fn a_rotation_that_fails_or_whose_answer_is_lost_leaves_usable_keys_and_ca
             proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
             let failed = rotate(&through.signing_keys(), &wrapper(), ES256, QUICK, NOW).await;
             proxy.pass();
-            // The first key: a reading, a transaction, and nothing else unless another was first.
+            // The first key: a read, a transaction, and nothing else unless another caller was first.
             match broken {
                 0 | 1 => assert!(matches!(failed, Err(RotationError::Store(_))), "{failed:?}"),
                 _ => assert!(matches!(failed, Ok(Rotated::Made(_))), "{failed:?}"),
@@ -162,7 +162,7 @@ async fn after_all_keys_were_revoked_a_new_first_key_can_be_made() {
     let Rotated::Made(first) = rotate(&keys, &wrapper(), ES256, QUICK, NOW).await.unwrap() else { panic!() };
     assert_eq!(keys.delete(KeyPurpose::AccessToken, &first.kid).await.unwrap(), Deletion::Deleted);
     assert_eq!(keys.delete(KeyPurpose::AccessToken, &first.kid).await.unwrap(), Deletion::Absent);
-    // Within a minute of the first one nobody makes another at once: whoever did it then may still be at it.
+    // Within a minute of the first key no caller creates another one: the first writer may still be at work.
     assert!(rotate(&keys, &wrapper(), ES256, QUICK, NOW + 59).await.is_err());
     assert!(matches!(rotate(&keys, &wrapper(), ES256, QUICK, NOW + 60).await.unwrap(), Rotated::Made(_)));
 }

@@ -113,10 +113,10 @@ async fn a_kms_key_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_denied_says_which_right_is_missing() {
+async fn a_denied_call_names_the_missing_permission() {
     let kms = start("denied");
     let key = new_key(&client_of(&kms, "key", "secret").await).await;
-    // A user without any right, and from then on every right is asked for.
+    // A user without permissions; from now on permissions are enforced.
     post(&kms, "/", FORM, "Action=CreateUser&UserName=nobody&Version=2010-05-08").await;
     let answer = post(&kms, "/", FORM, "Action=CreateAccessKey&UserName=nobody&Version=2010-05-08").await;
     let part = |name: &str| {

@@ -21,7 +21,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// How long the end of a session is remembered.
 const KEPT_SECONDS: u64 = 3600 + 2 * LEEWAY_SECONDS;
 
-/// What happens next. A number chooses among the tokens that there are by then.
+/// A step. A number selects one of the tokens that exist by then.
 #[derive(Clone, Debug)]
 enum Step {
     Login,
@@ -35,9 +35,9 @@ enum Step {
     RevokeAccessToken(usize),
     Disable,
     Enable,
-    /// So many sessions end, each on its own.
+    /// This number of sessions end, one by one.
     EndMany(usize),
-    /// So many seconds pass.
+    /// This number of seconds pass.
     Pass(u64),
 }
 
@@ -71,13 +71,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The model: what should be so, in the simplest words.
+/// The model: the expected state, as simple as possible.
 #[derive(Default)]
 struct Model {
     epoch: u64,
     is_disabled: bool,
     sessions: BTreeMap<String, Known>,
-    /// Until when each revocation is kept that was made since the epoch was last raised.
+    /// Until when each revocation since the last raise of the epoch is kept.
     single: Vec<EpochSeconds>,
     /// Until when the item of the last raise is kept, and any item at all.
     raise_kept_until: EpochSeconds,
@@ -86,7 +86,7 @@ struct Model {
     never_stored: usize,
 }
 
-/// What the model knows of a session.
+/// A session in the model.
 struct Known {
     epoch: u64,
     generation: u64,
@@ -95,7 +95,7 @@ struct Known {
     is_ended: bool,
 }
 
-/// A pair of tokens that was handed out, and what the model knows of it.
+/// A pair of issued tokens, in the model.
 struct Pair {
     held: Held,
     generation: u64,
@@ -144,7 +144,7 @@ impl Model {
         Expectation::Successor
     }
 
-    /// A refresh token of the current generation was presented: the next one is current, whoever gets it.
+    /// A refresh token of the current generation was presented: the next one is current, even if nobody receives it.
     fn rotate(&mut self, token: &Pair, now: EpochSeconds) {
         let session = self.sessions.get_mut(&token.held.sid).unwrap();
         let is_live = !session.is_ended
@@ -156,8 +156,8 @@ impl Model {
         }
     }
 
-    /// A session of this epoch is to end, or a token of it, alone. Where too many did, all of the epoch end instead;
-    /// `false` then.
+    /// Ends a single session or token of this epoch. After too many, all of the epoch end instead; `false`
+    /// then.
     fn is_revoked_alone(&mut self, epoch: u64, kept_until: EpochSeconds, now: EpochSeconds) -> bool {
         self.single.retain(|kept_until| *kept_until > now);
         if self.single.len() > 64 {
@@ -225,7 +225,7 @@ async fn play(fixture: &Fixture, username: &str, steps: &[Step]) -> Result<(), T
                 match refreshed {
                     Ok(held) => {
                         let generation = model.sessions[&sid].generation;
-                        // One line of tokens: whoever has this generation has this token.
+                        // A single line of tokens: a generation has exactly one token.
                         for other in issued.iter().filter(|other| other.held.sid == sid) {
                             prop_assert_eq!(other.generation == generation, other.held.refresh == held.refresh);
                         }
@@ -304,7 +304,7 @@ async fn play(fixture: &Fixture, username: &str, steps: &[Step]) -> Result<(), T
     Ok(())
 }
 
-/// Ends so many sessions, each on its own. Whether they were ever stored does not matter.
+/// Ends this number of sessions, one by one. They need not be stored.
 async fn end_many(fixture: &Fixture, username: &str, model: &mut Model, number: usize, now: EpochSeconds) {
     let user = fixture.user(username).await;
     for _ in 0..number {
@@ -315,7 +315,7 @@ async fn end_many(fixture: &Fixture, username: &str, model: &mut Model, number: 
     }
 }
 
-/// Asks about every token there is.
+/// Verifies every token.
 async fn compare(
     fixture: &Fixture,
     model: &Model,

@@ -1,4 +1,4 @@
-//! What anybody can send, in random shapes: nothing of it panics, and nothing is valid but what was issued.
+//! Random input of clients: nothing panics, and only issued tokens are valid.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::sync::LazyLock;
@@ -74,7 +74,7 @@ fn number() -> impl Strategy<Value = u32> {
 /// Names and values.
 type Pairs = Vec<(String, String)>;
 
-/// What the authorizer makes of a header's value.
+/// The authorizer's result for a header's value.
 fn is_valid(value: &str) -> bool {
     let headers = [("authorization".into(), value.into())];
     bearer::token(&headers, &[]).is_ok_and(|token| verify(token, &ISSUED.0, EXPECTED, NOW).is_ok())
@@ -88,7 +88,7 @@ static SHARED: LazyLock<KeySet> = LazyLock::new(|| {
     [VerificationKey::from_secret(SHARED_KID.to_owned(), &SHARED_SECRET).unwrap()].into_iter().collect()
 });
 
-/// A token of these claims, rightly signed.
+/// A token of these claims, with a correct signature.
 fn sign(claims: &str) -> String {
     let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": SHARED_KID }).to_string();
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
@@ -125,7 +125,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What may be left of a good set of claims with some of them replaced, if it is to be valid.
+/// Whether claims with replaced members are still valid.
 fn may_be_valid(claims: &Value) -> bool {
     let (good, time) = (good_claims(), |name: &str| claims[name].as_u64());
     let (Some(good), Some(claims), Some(exp), Some(iat), Some(nbf)) =
@@ -253,7 +253,7 @@ proptest! {
         }
     }
 
-    /// Whatever numbers a hash has in it, also if their product overflows: what can be imported is within the limits.
+    /// For all parameters of a hash, even if their product overflows: an imported hash is within the limits.
     #[test]
     fn a_hash_that_can_be_imported_is_within_the_limits(
         numbers in [number(), number(), number()],
@@ -283,7 +283,7 @@ proptest! {
         let hash = STANDARD_NO_PAD.encode(vec![0; output]);
         let stored = format!("${scheme}${parameters}$c2l4dGVlbiBieXRlcyEhIQ${hash}");
         prop_assert!(within || Hasher::check_importable(&stored).is_err(), "{}", stored);
-        // Within the limits only what is no hash of the scheme at all is refused.
+        // Within the limits only malformed hashes are rejected.
         let refused = Hasher::check_importable(&stored).err();
         prop_assert!(!within || !matches!(refused, Some(HashError::TooCostly { .. })), "{}: {:?}", stored, refused);
     }

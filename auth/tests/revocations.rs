@@ -1,4 +1,4 @@
-//! What is revoked of one user must not make the user's requests grow, and nothing that was revoked may come back.
+//! The cost of a request must not grow with the revocations of its user, and a revoked token must stay revoked.
 //!
 //! `cargo xtask test -- --test revocations -- --nocapture` prints what a request costs after many revocations.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
@@ -20,7 +20,7 @@ async fn begin_and_end(fixture: &Fixture, now: EpochSeconds) -> Held {
     held
 }
 
-/// Puts revocations of sessions into the table, as the release before would have written them.
+/// Puts revocations of sessions into the table, as the previous release wrote them.
 async fn fill(fixture: &Fixture, sub: &str, numbers: std::ops::Range<usize>, expires_at: EpochSeconds) {
     let table = fixture.tables.name_of("DenylistTable");
     let items: Vec<_> = numbers
@@ -45,7 +45,7 @@ async fn however_much_was_revoked_a_request_reads_three_units_at_the_most() {
 }
 
 #[tokio::test]
-#[ignore = "it takes minutes, and holds no more than the one before"]
+#[ignore = "it takes minutes, and tests the same as the previous one"]
 async fn ten_thousand_revocations() {
     requests_after(&[0, 10, 100, 1_000, 10_000]).await;
 }
@@ -60,7 +60,7 @@ async fn requests_after(numbers: &[usize]) {
     for number in numbers {
         while made < *number {
             let user = outer.user("alice").await;
-            // Whether a session was ever stored does not matter.
+            // The sessions need not be stored.
             outer.end(&user, user.epoch, &format!("{made:022}"), NOW).await.unwrap();
             made += 1;
         }
@@ -102,7 +102,7 @@ async fn the_sixty_sixth_end_of_a_session_ends_all_and_the_next_ones_end_one() {
         assert!(fixture.rejection(&held.access, NOW).await.is_some());
         assert!(fixture.refresh(&held.refresh, NOW).await.is_err());
     }
-    // An hour later all is forgotten, for nothing of it can still verify.
+    // An hour later the revocations are deleted, because those tokens have expired.
     let later = NOW + 3600 + 3600;
     begin_and_end(&fixture, later).await;
     assert_eq!(fixture.user("alice").await.epoch, 1);
@@ -134,7 +134,7 @@ async fn more_than_is_read_without_a_raised_epoch_is_refused_until_the_epoch_is_
 async fn a_writer_whose_clock_is_wrong_hides_nothing() {
     let fixture = Fixture::create("revocations-clock").await;
     let user = fixture.add_user("alice").await;
-    // An operator's clock is an hour ahead, and so much was revoked before that not all is read.
+    // An operator's clock is an hour ahead, and there are more revocations than are read.
     fill(&fixture, user.user_id.as_str(), 0..500, NOW + 3620).await;
     fixture.accounts().revoke(&alice(), NOW + 3600).await.unwrap();
     let one = fixture.begin(&fixture.user("alice").await, NOW).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_writer_whose_clock_is_wrong_hides_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_holds_what_is_revoked_already_ends_nothing_with_it() {
+async fn a_revoked_token_revokes_nothing_else() {
     let fixture = Fixture::create("revocations-invalid-token").await;
     fixture.add_user("alice").await;
     let before = fixture.begin(&fixture.user("alice").await, NOW).await.unwrap();

@@ -29,7 +29,7 @@ async fn generation(fixture: &Fixture, sid: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_refresh_brings_the_next_generation_and_a_new_access_token() {
+async fn a_refresh_returns_the_next_generation_and_a_new_access_token() {
     let (fixture, first) = signed_in("refresh").await;
     let second = fixture.refresh(&first.refresh, NOW + 60).await.unwrap();
     assert_eq!(second.sid, first.sid);
@@ -99,7 +99,7 @@ async fn with_grace_0_exactly_one_of_50_wins() {
 }
 
 #[tokio::test]
-async fn a_second_use_within_the_grace_window_brings_the_same_successor_and_no_alarm() {
+async fn a_second_use_within_the_grace_window_returns_the_same_successor_and_no_alarm() {
     let (fixture, first) = signed_in("refresh-grace").await;
     let second = fixture.refresh(&first.refresh, NOW).await.unwrap();
     let again = fixture.refresh(&first.refresh, NOW + 9).await.unwrap();
@@ -239,7 +239,7 @@ async fn garbage_costs_no_call_and_a_refresh_one_write_and_one_read() {
 }
 
 #[tokio::test]
-async fn when_the_sdk_repeats_a_write_whose_answer_was_lost_that_is_no_reuse_whatever_the_grace() {
+async fn a_write_that_the_sdk_repeats_after_a_lost_response_is_not_reuse_with_any_grace_window() {
     for grace_seconds in [0, 10] {
         let (fixture, first) = signed_in(&format!("refresh-answer-lost-{grace_seconds}")).await;
         let proxy = Proxy::start().await;
@@ -275,7 +275,7 @@ async fn when_every_answer_is_lost_the_clients_retry_gets_the_same_successor_and
     assert!(fixture.refresh(&second.refresh, NOW + 60).await.is_ok());
 }
 
-/// Takes a key out of the table: the emergency stop.
+/// Deletes a key from the table, which revokes it.
 async fn revoke_key(fixture: &Fixture, purpose: &str, kid: &str) {
     let table = fixture.tables.name_of("SigningKeysTable");
     let delete = fixture.tables.client.delete_item().table_name(table);
@@ -325,5 +325,8 @@ async fn while_the_keys_cannot_be_read_cached_keys_are_used_and_not_every_reques
     }
     let tried = proxy.operations().iter().filter(|operation| *operation == "Query").count();
     assert!((3..=6).contains(&tried), "once in ten seconds, two queries: {tried}");
-    assert!(matches!(fixture.refresh(&token, NOW + 300).await, Err(RefreshError::Keys(_))), "the copy is too old");
+    assert!(
+        matches!(fixture.refresh(&token, NOW + 300).await, Err(RefreshError::Keys(_))),
+        "the cached keys are too old"
+    );
 }

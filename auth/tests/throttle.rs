@@ -1,4 +1,4 @@
-//! How often a password may be guessed, on a real DynamoDB and with a clock that the test holds.
+//! How often a password may be guessed, on a real DynamoDB and with a clock of the test.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use test_support::proxy::{Fate, Proxy};
 const HOME: &str = "192.0.2.10";
 const ELSEWHERE: &str = "198.51.100.20";
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     SignedIn,
@@ -40,7 +40,7 @@ async fn attempt(fixture: &Fixture, username: &str, password: &str, address: &st
     }
 }
 
-/// So many attempts side by side, as so many execution environments make them: a hash in one keeps no other waiting.
+/// Concurrent attempts, as of several execution environments: a hash in one does not delay the others.
 async fn at_once(
     number: usize,
     fixture: &Arc<Fixture>,
@@ -61,7 +61,7 @@ async fn at_once(
     outcomes
 }
 
-/// Fails until throttled, each time as soon as it may. Says how many attempts were made and how long each had to wait.
+/// Fails until throttled, each time as soon as allowed. Returns the number of attempts and how long each had to wait.
 async fn fail_until_closed(
     fixture: &Fixture,
     username: &str,
@@ -101,7 +101,7 @@ async fn waits_begin_after_five_failures_double_and_end_at_15_minutes() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_is_counted_alike() {
+async fn an_unknown_name_is_counted_in_the_same_way() {
     let fixture = Fixture::create("throttle-nobody").await;
     let (made, waits, _) = fail_until_closed(&fixture, "nobody", ELSEWHERE, NOW).await;
     assert_eq!((made, waits.len()), (25, 20));
@@ -129,7 +129,7 @@ async fn an_attacker_cannot_lock_the_owner_out_who_comes_from_a_known_address() 
     let (_, _, now) = fail_until_closed(&fixture, "alice", ELSEWHERE, NOW).await;
     assert_eq!(attempt(&fixture, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::Throttled(MAX_WAIT_SECONDS));
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
-    // And that opens it for everybody again, the owner on a journey included.
+    // And that clears it for everybody, including the owner at a new address.
     assert_eq!(attempt(&fixture, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::SignedIn);
 }
 
@@ -167,10 +167,10 @@ async fn a_known_address_has_five_attempts_of_its_own() {
         );
     }
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, now).await, Outcome::Throttled(900));
-    // No time opens it, or more than 100 failures could follow each other.
+    // Time does not clear it, or more than 100 consecutive failures would be possible.
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, now + 29 * 24 * 60 * 60).await, Outcome::Throttled(900));
     fixture.throttle.unlock(&alice()).await.unwrap();
-    // What was known stays known: untrusted attempts cannot block the owner again.
+    // Known addresses stay known: untrusted attempts cannot block the owner again.
     let (_, _, now) = fail_until_closed(&fixture, "alice", ELSEWHERE, now).await;
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
     assert_eq!(attempt(&fixture, "alice", PASSWORD, ELSEWHERE, now).await, Outcome::SignedIn);
@@ -193,7 +193,7 @@ async fn no_waiting_and_no_number_of_addresses_get_to_100_failures() {
             assert_ne!(attempt(&fixture, "alice", "wrong", address, now).await, Outcome::SignedIn);
         }
     }
-    // What was hashed has been reserved before, and nothing was forgotten since the last success.
+    // Every hash was reserved before, and nothing was cleared since the last success.
     let table = fixture.tables.name_of("LoginAttemptsTable");
     let key = AttributeValue::S("account#alice".to_owned());
     let item =
@@ -204,7 +204,7 @@ async fn no_waiting_and_no_number_of_addresses_get_to_100_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_60_guesses_at_once_no_more_are_made_than_may_be() {
+async fn of_60_concurrent_guesses_no_more_than_the_limit_are_made() {
     let fixture = Arc::new(Fixture::create("throttle-burst").await);
     fixture.add_user("alice").await;
     let guesses = at_once(60, &fixture, "wrong", ELSEWHERE, NOW).await;
@@ -227,20 +227,20 @@ async fn forty_right_logins_of_one_user_at_once_all_succeed() {
     }
 }
 
-/// Twenty-five attempts at alice's account that are under way: no more may be.
-async fn fill_with_attempts_under_way(fixture: &Fixture) {
+/// Twenty-five attempts at alice's account in progress, which is the limit.
+async fn fill_with_attempts_in_progress(fixture: &Fixture) {
     let bucket = Bucket { counter: "account#alice".to_owned(), name: "strangers".to_owned() };
     let limits = Limits { max_reserved: 25, waits: Vec::new(), succeeded_after: None };
     for _ in 0..25 {
-        fixture.tables.login_attempts().reserve(&bucket, &limits, Reserve::AsUnderWay, NOW, None).await.unwrap();
+        fixture.tables.login_attempts().reserve(&bucket, &limits, Reserve::AsInProgress, NOW, None).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn an_attempt_that_only_attempts_under_way_hold_up_is_made_when_one_of_them_succeeds() {
+async fn an_attempt_blocked_by_attempts_in_progress_is_made_when_one_of_them_succeeds() {
     let fixture = Fixture::create("throttle-held-up").await;
     fixture.add_user("alice").await;
-    fill_with_attempts_under_way(&fixture).await;
+    fill_with_attempts_in_progress(&fixture).await;
     let success = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         fixture.tables.login_attempts().succeed("account#alice", &BTreeMap::new()).await.unwrap();
@@ -250,21 +250,21 @@ async fn an_attempt_that_only_attempts_under_way_hold_up_is_made_when_one_of_the
 }
 
 #[tokio::test]
-async fn an_attempt_waits_two_seconds_at_the_most_for_those_under_way() {
+async fn an_attempt_waits_at_most_two_seconds_for_those_in_progress() {
     let fixture = Fixture::create("throttle-waiting").await;
     fixture.add_user("alice").await;
-    fill_with_attempts_under_way(&fixture).await;
+    fill_with_attempts_in_progress(&fixture).await;
     let started = Instant::now();
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, NOW + 20).await, Outcome::Throttled(1));
     let waited = started.elapsed();
     assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
-    // Whoever made them is gone: nothing is waited for.
+    // Their functions have timed out: the attempt does not wait.
     let started = Instant::now();
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, NOW + 21).await, Outcome::Throttled(MAX_WAIT_SECONDS));
     assert!(started.elapsed() < Duration::from_millis(1500));
 }
 
-/// What an attempt says, and the calls that it makes.
+/// The result of an attempt, and its calls.
 async fn seen(
     fixture: &Fixture,
     proxy: &Proxy,
@@ -308,7 +308,7 @@ async fn at_a_closed_account_a_failure_from_a_known_address_is_like_everybody_el
     let outer = Fixture::create("throttle-oracle-account").await;
     outer.add_user("alice").await;
     assert_eq!(attempt(&outer, "alice", PASSWORD, HOME, NOW).await, Outcome::SignedIn);
-    // Five failures side by side, and the sixth has to wait a second: that is enough to ask who is known where.
+    // Five concurrent failures, and the sixth has to wait a second: that would be enough to find out known addresses.
     for name in ["alice", "nobody"] {
         for _ in 0..5 {
             assert_eq!(attempt(&outer, name, "wrong", ELSEWHERE, NOW).await, Outcome::Refused);
@@ -323,7 +323,7 @@ async fn at_a_closed_account_a_failure_from_a_known_address_is_like_everybody_el
 }
 
 #[tokio::test]
-async fn without_an_address_the_account_is_counted_and_nobody_shares_anything() {
+async fn without_an_address_only_the_account_is_counted() {
     let fixture = Fixture::create("throttle-no-address").await;
     fixture.add_user("alice").await;
     let attempt = async |username: &str, password: &str| {
@@ -358,7 +358,7 @@ async fn an_address_that_tries_many_names_has_to_wait_for_an_hour_at_the_most() 
     for step in 0..12 {
         attempt(&fixture, "nobody", "wrong", ELSEWHERE, NOW + 1 + step).await;
     }
-    // The item is still there, and counts as gone.
+    // The item still exists, but has expired.
     assert_eq!(attempt(&fixture, "alice", "wrong", ELSEWHERE, NOW + 3600).await, Outcome::Refused);
     assert_eq!(attempt(&fixture, "alice", PASSWORD, ELSEWHERE, NOW + 3600).await, Outcome::SignedIn);
 }
@@ -420,7 +420,7 @@ async fn registrations_and_failed_refreshes_are_limited_for_an_address() {
 }
 
 #[tokio::test]
-async fn when_attempts_cannot_be_counted_nobody_is_let_in_and_nothing_is_hashed() {
+async fn if_attempts_cannot_be_counted_logins_are_rejected_and_nothing_is_hashed() {
     let fixture = Fixture::create("throttle-outage").await;
     fixture.add_user("alice").await;
     let proxy = Proxy::start().await;
@@ -444,7 +444,11 @@ async fn when_attempts_cannot_be_counted_nobody_is_let_in_and_nothing_is_hashed(
     proxy.pass();
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, NOW + 10).await, Outcome::SignedIn);
     let operations = proxy.operations();
-    assert_eq!(operations, ["GetItem", "UpdateItem", "UpdateItem", "PutItem"], "what a login costs before its session");
+    assert_eq!(
+        operations,
+        ["GetItem", "UpdateItem", "UpdateItem", "PutItem"],
+        "the calls of a login before its session"
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod load;
 mod parts;
 mod primitives;
 mod report;
+mod results;
 mod statistics;
 mod targets;
 
@@ -23,6 +24,7 @@ use clap::{Parser, ValueEnum as _};
 use crate::candidates::Candidates;
 use crate::endpoints::Endpoints;
 use crate::report::Report;
+use crate::results::Results;
 
 /// Measures the deployed functions and their peers.
 #[derive(Debug, Parser)]
@@ -112,35 +114,35 @@ async fn run(arguments: Arguments) -> Result<bool, Anything> {
     std::fs::create_dir_all(&arguments.output)?;
     let parts = if arguments.only.is_empty() { Part::value_variants().to_vec() } else { arguments.only };
     let has = |part| parts.contains(&part);
-    let mut report = Report::new(arguments.quick, parts.clone());
+    let mut results = Results { parts: parts.clone(), ..Results::default() };
 
     progress("starting DynamoDB Local and its stand-in over TLS");
     let endpoints = Endpoints::start(&arguments.output).await?;
     let candidates = Candidates::new(&arguments.packages, &arguments.peers, &endpoints).await?;
-    report.sizes = candidates::sizes(&arguments.packages, &arguments.deployed)?;
+    results.sizes = candidates::sizes(&arguments.packages, &arguments.deployed)?;
 
     if has(Part::Cold) {
         progress("cold starts, interleaved");
-        report.cold = iterations::cold(&candidates, effort).await?;
+        results.cold = iterations::cold(&candidates, effort).await?;
     }
     if has(Part::Warm) {
         progress("warm calls, interleaved");
-        report.warm = iterations::warm(&candidates, effort).await?;
+        results.warm = iterations::warm(&candidates, effort).await?;
     }
     if has(Part::Hashing) {
         progress("hashing, interleaved");
-        report.hashing = iterations::hashing(&candidates, effort).await?;
+        results.hashing = iterations::hashing(&candidates, effort).await?;
     }
     if has(Part::Primitives) {
         progress("signatures, keys and tokens, by criterion and fast-jwt");
-        report.primitives = primitives::read(&arguments.peers)?;
+        results.primitives = primitives::read(&arguments.peers)?;
     }
     if has(Part::Load) {
         progress("the whole path under load");
-        report.load = load::run(&candidates, &arguments.output, effort).await?;
+        results.load = load::run(&candidates, &arguments.output, effort).await?;
     }
 
-    report.targets = targets::check(&report);
+    let report = Report::new(arguments.quick, results);
     report.write(&arguments.output)?;
     Ok(report.targets.iter().all(|target| target.is_reached || target.is_explained))
 }

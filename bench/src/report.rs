@@ -1,4 +1,4 @@
-//! The results: a table for people, JSON for programs, a chart.
+//! The report: a table for people, JSON for programs, a chart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,8 @@ use clap::ValueEnum as _;
 use serde::Serialize;
 
 use crate::Anything;
-use crate::candidates::Size;
-use crate::iterations::{Cold, MEMORY_MEGABYTES, Warm};
-use crate::load::Load;
-use crate::primitives::Primitive;
+use crate::iterations::{Cold, MEMORY_MEGABYTES};
+use crate::results::Results;
 use crate::targets::{self, Target};
 
 /// Everything that a run found.
@@ -21,37 +19,19 @@ use crate::targets::{self, Target};
 pub(crate) struct Report {
     /// Whether it was a short run.
     pub(crate) is_quick: bool,
-    /// What was measured. The rest is empty below.
-    #[serde(skip)]
-    pub(crate) parts: Vec<Part>,
     /// What it ran on.
     pub(crate) machine: String,
     /// What the peers ran on, and what compiled the bench.
     pub(crate) versions: String,
-    pub(crate) sizes: Vec<Size>,
-    pub(crate) cold: Vec<Cold>,
-    pub(crate) warm: Vec<Warm>,
-    pub(crate) hashing: Vec<Warm>,
-    pub(crate) primitives: Vec<Primitive>,
-    pub(crate) load: Vec<Load>,
+    #[serde(flatten)]
+    pub(crate) results: Results,
     pub(crate) targets: Vec<Target>,
 }
 
 impl Report {
-    pub(crate) fn new(is_quick: bool, parts: Vec<Part>) -> Self {
-        Self {
-            is_quick,
-            parts,
-            machine: machine(),
-            versions: versions(),
-            sizes: Vec::new(),
-            cold: Vec::new(),
-            warm: Vec::new(),
-            hashing: Vec::new(),
-            primitives: Vec::new(),
-            load: Vec::new(),
-            targets: Vec::new(),
-        }
+    pub(crate) fn new(is_quick: bool, results: Results) -> Self {
+        let targets = targets::check(&results);
+        Self { is_quick, machine: machine(), versions: versions(), results, targets }
     }
 
     /// Prints the table, and writes it, the JSON and the picture into a directory.
@@ -62,7 +42,7 @@ impl Report {
         fs::write(directory.join("report.txt"), &table)?;
         fs::write(directory.join("report.json"), serde_json::to_string_pretty(self)?)?;
         let mut written = "report.txt, report.json".to_owned();
-        if !self.cold.is_empty() {
+        if !self.results.cold.is_empty() {
             fs::write(directory.join("report.svg"), self.picture()?)?;
             written.push_str(", report.svg");
         }
@@ -72,7 +52,7 @@ impl Report {
 
     fn table(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        let kind = match (self.is_quick, self.parts.len() == Part::value_variants().len()) {
+        let kind = match (self.is_quick, self.results.parts.len() == Part::value_variants().len()) {
             (true, _) => "a short run: an impression, not a proof",
             (false, true) => "a full run",
             (false, false) => "some parts of a full run",
@@ -83,18 +63,18 @@ impl Report {
         self.primitives(&mut text)?;
         self.loads(&mut text)?;
         self.archives(&mut text)?;
-        self.verdicts(&mut text)?;
+        self.targets(&mut text)?;
         Ok(text)
     }
 
     fn cold_starts(&self, text: &mut String) -> std::fmt::Result {
-        if self.cold.is_empty() {
+        if self.results.cold.is_empty() {
             return Ok(());
         }
         writeln!(text, "\nCold: from the start of the process to its first answer, DynamoDB over TLS, ms")?;
         let empty = |megabytes: u32| {
             let found = |cold: &&Cold| cold.name == "empty bootstrap" && cold.memory_megabytes == megabytes;
-            self.cold.iter().find(found).map_or(f64::NAN, |cold| cold.first_answer_ms)
+            self.results.cold.iter().find(found).map_or(f64::NAN, |cold| cold.first_answer_ms)
         };
         writeln!(
             text,
@@ -102,7 +82,7 @@ impl Report {
             "", "MB", "to ready", "the call", "in all", "CPU", "x empty"
         )?;
         for megabytes in MEMORY_MEGABYTES {
-            for cold in self.cold.iter().filter(|cold| cold.memory_megabytes == megabytes) {
+            for cold in self.results.cold.iter().filter(|cold| cold.memory_megabytes == megabytes) {
                 writeln!(
                     text,
                     "{:22} {megabytes:7} {:9.2} {:9.2} {:9.2} {:9.2} {:9.1}",
@@ -120,12 +100,12 @@ impl Report {
     }
 
     fn warm_calls(&self, text: &mut String) -> std::fmt::Result {
-        if self.warm.is_empty() && self.hashing.is_empty() {
+        if self.results.warm.is_empty() && self.results.hashing.is_empty() {
             return Ok(());
         }
         writeln!(text, "\nWarm: with DynamoDB Local")?;
         writeln!(text, "{:26} {:>9} {:>9} {:>12} {:>12}", "", "p50 µs", "p99 µs", "CPU µs/call", "peak MB")?;
-        for warm in self.warm.iter().chain(&self.hashing) {
+        for warm in self.results.warm.iter().chain(&self.results.hashing) {
             writeln!(
                 text,
                 "{:26} {:9.0} {:9.0} {:12.0} {:>12}",
@@ -141,10 +121,10 @@ impl Report {
     }
 
     fn primitives(&self, text: &mut String) -> std::fmt::Result {
-        if !self.primitives.is_empty() {
+        if !self.results.primitives.is_empty() {
             writeln!(text, "\nPrimitives, µs")?;
         }
-        for primitive in &self.primitives {
+        for primitive in &self.results.primitives {
             let times: Vec<_> = primitive.us.iter().map(|(who, us)| format!("{who} {us:.2}")).collect();
             writeln!(text, "{:22} {}", primitive.name, times.join("   "))?;
         }
@@ -153,7 +133,7 @@ impl Report {
     }
 
     fn loads(&self, text: &mut String) -> std::fmt::Result {
-        if self.load.is_empty() {
+        if self.results.load.is_empty() {
             return Ok(());
         }
         writeln!(
@@ -165,7 +145,7 @@ impl Report {
             "{:22} {:>8} {:>9} {:>9} {:>8} {:>8} {:>6}   memory",
             "", "clients", "requests", "a second", "p50 ms", "p99 ms", "wrong"
         )?;
-        for load in &self.load {
+        for load in &self.results.load {
             let memory = load.rss_bytes.map_or_else(String::new, |(before, after)| {
                 format!("{} MB, then {} MB", megabytes(before), megabytes(after))
             });
@@ -181,7 +161,7 @@ impl Report {
 
     fn archives(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\nArchives")?;
-        for size in &self.sizes {
+        for size in &self.results.sizes {
             let (archive, bootstrap) = (megabytes(size.archive_bytes), megabytes(size.bootstrap_bytes));
             let processor =
                 if size.is_deployed { format!("{}, deployed", size.processor) } else { size.processor.clone() };
@@ -191,16 +171,16 @@ impl Report {
         Ok(())
     }
 
-    fn verdicts(&self, text: &mut String) -> std::fmt::Result {
+    fn targets(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\nTargets")?;
         for target in &self.targets {
-            let verdict = match (target.is_reached, target.is_explained) {
+            let result = match (target.is_reached, target.is_explained) {
                 (true, _) => "reached",
                 (false, true) => "MISSED (explained in docs/PERFORMANCE.md)",
                 (false, false) => "MISSED",
             };
             let side = if target.is_least { "at least" } else { "at most" };
-            writeln!(text, "{:70} {:9.2}  {side:8} {:6.2}  {verdict}", target.name, target.found, target.limit)?;
+            writeln!(text, "{:70} {:9.2}  {side:8} {:6.2}  {result}", target.name, target.found, target.limit)?;
         }
         Ok(())
     }
@@ -214,7 +194,7 @@ impl Report {
         let sizes = [MEMORY_MEGABYTES[0], MEMORY_MEGABYTES[3]];
         let rows: Vec<&Cold> = sizes
             .iter()
-            .flat_map(|megabytes| self.cold.iter().filter(move |cold| cold.memory_megabytes == *megabytes))
+            .flat_map(|megabytes| self.results.cold.iter().filter(move |cold| cold.memory_megabytes == *megabytes))
             .collect();
         let longest = rows.iter().map(|cold| cold.first_answer_ms).fold(1.0, f64::max);
         #[allow(clippy::cast_precision_loss, reason = "a few rows")]

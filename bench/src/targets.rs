@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::candidates::Size;
 use crate::iterations::{Cold, Warm};
 use crate::load::Load;
-use crate::report::Report;
+use crate::results::Results;
 
 /// CPU time until the first response. Above it, AWS-LC's jitter entropy must be on again, which takes 38 ms.
 const CPU_OF_A_COLD_START_MS: f64 = 10.0;
@@ -59,30 +59,30 @@ fn target(name: &str, found: f64, is_least: bool, limit: f64) -> Target {
 }
 
 /// The targets of the parts that were measured.
-pub(crate) fn check(report: &Report) -> Vec<Target> {
-    let mut targets = of_archives(&report.sizes);
-    let has = |part: Part| report.parts.contains(&part);
+pub(crate) fn check(results: &Results) -> Vec<Target> {
+    let mut targets = of_archives(&results.sizes);
+    let has = |part: Part| results.parts.contains(&part);
     if has(Part::Cold) {
-        targets.extend(of_cold_starts(&report.cold));
+        targets.extend(of_cold_starts(&results.cold));
     }
     if has(Part::Warm) {
-        targets.extend(of_warm_calls(&report.warm));
+        targets.extend(of_warm_calls(&results.warm));
     }
     if has(Part::Cold) && has(Part::Warm) {
         // The peak is the higher of both: a handshake in the one, more events in the other.
-        let cold = report.cold.iter().filter(|cold| cold.name == "authorizer").map(|cold| cold.peak_rss_bytes).max();
-        let warm = report.warm.iter().find(|warm| warm.name == "authorizer").map(|warm| warm.peak_rss_bytes);
+        let cold = results.cold.iter().filter(|cold| cold.name == "authorizer").map(|cold| cold.peak_rss_bytes).max();
+        let warm = results.warm.iter().find(|warm| warm.name == "authorizer").map(|warm| warm.peak_rss_bytes);
         let peak = cold.zip(warm).map_or(f64::NAN, |(cold, warm)| megabytes(cold.max(warm)));
         targets.push(target("authorizer: MB of memory at its peak", peak, false, 9.0));
     }
     if has(Part::Hashing) {
-        targets.extend(of_hashing(&report.hashing));
+        targets.extend(of_hashing(&results.hashing));
     }
     if has(Part::Primitives) {
-        targets.extend(of_verifying(report));
+        targets.extend(of_verifying(results));
     }
     if has(Part::Load) {
-        targets.extend(of_load(&report.load));
+        targets.extend(of_load(&results.load));
     }
     targets
 }
@@ -149,11 +149,11 @@ fn of_hashing(calls: &[Warm]) -> Vec<Target> {
     ]
 }
 
-fn of_verifying(report: &Report) -> Vec<Target> {
+fn of_verifying(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     for algorithm in ALGORITHMS {
         let name = format!("verify {algorithm}");
-        let primitive = report.primitives.iter().find(|primitive| primitive.name == name);
+        let primitive = results.primitives.iter().find(|primitive| primitive.name == name);
         let us = |who: &str| primitive.and_then(|primitive| primitive.us.get(who)).copied().unwrap_or(f64::NAN);
         let rate = |of: &str| us(of) / us("latchkey");
         targets.push(target(&format!("{name}: of jsonwebtoken's decode"), rate("jsonwebtoken"), true, 0.97));
@@ -184,7 +184,7 @@ pub(crate) fn megabytes(bytes: u64) -> f64 {
 mod tests {
     use super::{check, target};
     use crate::parts::Part;
-    use crate::report::Report;
+    use crate::results::Results;
 
     #[test]
     fn a_limit_is_reached_from_its_own_side_and_not_by_nothing() {
@@ -204,10 +204,10 @@ mod tests {
     #[test]
     fn what_was_to_be_measured_and_was_not_is_missed() {
         let all = [Part::Cold, Part::Warm, Part::Hashing, Part::Primitives, Part::Load];
-        let targets = check(&Report::new(false, all.to_vec()));
+        let targets = check(&Results { parts: all.to_vec(), ..Results::default() });
         assert_eq!(targets.len(), 21);
         assert!(targets.iter().all(|target| !target.is_reached && !target.is_explained), "{targets:?}");
         // The archives are always weighed.
-        assert_eq!(check(&Report::new(false, Vec::new())).len(), 2);
+        assert_eq!(check(&Results::default()).len(), 2);
     }
 }

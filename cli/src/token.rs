@@ -208,7 +208,7 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    const fn reason(self) -> &'static str {
+    fn reason(self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.reason(),
             Self::Revoked(revoked) => revoked.reason(),
@@ -256,7 +256,7 @@ fn checks(result: Result<(), Rejection>, has_keys: bool) -> Vec<(String, State)>
         Err(rejection @ Rejection::Revoked(_)) => State::Refused(rejection),
         Ok(()) | Err(Rejection::Refused(_)) => State::NotReached,
     };
-    let checks = Check::ALL.into_iter().map(|check| (check.to_string(), of_verifier(check)));
+    let checks = Check::ALL.iter().map(|&check| (check.to_string(), of_verifier(check)));
     checks.chain([("revocation".to_owned(), revocation)]).collect()
 }
 

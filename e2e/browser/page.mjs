@@ -381,7 +381,7 @@ describe("the page", { concurrency: 4 }, () => {
         await page.getByText("here", { exact: true }).waitFor();
         await page.getByRole("button", { name: "Protected resource" }).click();
         await seen(page, "This answer is for signed-in users only.");
-        await page.getByText("As it is sent").click();
+        await page.getByText("Raw token").click();
         await page.locator("#exchanges summary").first().click();
         await look("signed-in");
         await someone.close();

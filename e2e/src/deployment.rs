@@ -1,4 +1,4 @@
-//! A deployment as people make it, by the SAM CLI, in an emulator of AWS.
+//! A deployment by the SAM CLI, in an emulator of AWS.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,7 @@ impl Aws {
         Client::new(&self.emulator.api_url())
     }
 
-    /// Runs the SAM CLI at the root of the checkout, answering "y" to whatever it asks.
+    /// Runs the SAM CLI at the root of the checkout, and answers "y" to every prompt.
     ///
     /// # Panics
     /// It cannot be run.
@@ -55,7 +55,7 @@ impl Aws {
         sam.args(arguments).envs(self.emulator.environment()).env("SAM_CLI_TELEMETRY", "0");
         sam.current_dir(workspace::root()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = sam.spawn().expect("the SAM CLI starts");
-        // It is gone before it reads where it asks nothing.
+        // Without a prompt it ends before it reads.
         let _ = child.stdin.take().map(|mut input| input.write_all(b"y\ny\ny\n"));
         child.wait_with_output().expect("the SAM CLI ends")
     }
@@ -105,7 +105,7 @@ impl Aws {
         String::from_utf8(output.stdout).expect("what Python writes is text")
     }
 
-    /// What there is of a stack.
+    /// The state of a stack.
     ///
     /// # Panics
     /// There is no such stack.
@@ -145,7 +145,7 @@ impl Aws {
         let named = next_step.split(' ').filter_map(|word| word.split_once('='));
         let named = named.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let of_aws = self.emulator.environment().map(|(name, value)| (name.to_owned(), value));
-        // By this name `latchkey demo-users` knows that it is on this machine.
+        // `latchkey demo-users` accepts only this machine's name.
         let here = ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.emulator.endpoint());
         named.chain(of_aws).chain([here]).collect()
     }
@@ -169,7 +169,7 @@ impl Aws {
         lines.iter().map(|line| serde_json::from_str(line).expect("the emulator writes JSON")).collect()
     }
 
-    /// Asks until an answer has this status: functions that just got another configuration start anew.
+    /// Retries until a response has this status: functions restart after a change of their configuration.
     ///
     /// # Panics
     /// It has another for a minute.
@@ -186,7 +186,7 @@ impl Aws {
     }
 }
 
-/// What `describe.py` tells of a stack.
+/// The output of `describe.py` for a stack.
 #[derive(Clone, Debug)]
 pub struct Stack(pub Value);
 
@@ -219,7 +219,7 @@ impl Stack {
     }
 }
 
-/// All that a command wrote.
+/// The output of a command.
 #[must_use]
 pub fn text_of(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()

@@ -1,7 +1,7 @@
 //! A client that knows nothing of Latchkey but its HTTP contract.
 //!
 //! Tests run against the base URL in `LATCHKEY_BASE_URL`, which `cargo xtask test` sets to a stack of its own; any
-//! other deployment will do that has the users of [`ALICE`] and [`ADMIN`].
+//! other deployment with the users [`ALICE`] and [`ADMIN`] works too.
 
 pub mod deployment;
 pub mod local;
@@ -19,7 +19,7 @@ pub const ALICE: (&str, &str) = ("alice", "password");
 /// A user with the role `admin`: name and password.
 pub const ADMIN: (&str, &str) = ("admin", "password");
 
-/// Longer than any answer may take: a test fails then, instead of hanging.
+/// Longer than any response may take: a test fails instead of hanging.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// An answer, read whole.
@@ -97,7 +97,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.into()).expect("a test sent what is no request");
+        let request = request.body(body.into()).expect("a test sent an invalid request");
         let mut response = request
             .with_agent(&self.agent)
             .configure()
@@ -195,7 +195,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens of an answer that hands them out.
+    /// The tokens in a response.
     ///
     /// # Panics
     /// It hands out none.

@@ -57,24 +57,24 @@ pub fn sample_event(name: &str) -> String {
     std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// Takes one PUT, as the bucket behind CloudFormation's address does. Gives the address, and then head and body.
+/// Accepts one PUT, as the bucket behind CloudFormation's response URL. Returns the URL, and then head and body.
 ///
 /// # Panics
 /// There is no port, or what comes is no PUT of JSON.
 #[must_use]
 pub fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("CloudFormation's part is played");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the test acts as CloudFormation");
     let url =
-        format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().expect("CloudFormation's part is played"));
+        format!("http://{}/answer?Signature=s3cr3t", listener.local_addr().expect("the test acts as CloudFormation"));
     let taker = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("CloudFormation's part is played");
+        let (stream, _) = listener.accept().expect("the test acts as CloudFormation");
         let mut reader = BufReader::new(stream);
         let (mut head, mut length) = (String::new(), 0);
         loop {
             let mut line = String::new();
-            reader.read_line(&mut line).expect("CloudFormation's part is played");
+            reader.read_line(&mut line).expect("the test acts as CloudFormation");
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("CloudFormation's part is played");
+                length = value.trim().parse().expect("the test acts as CloudFormation");
             }
             if line == "\r\n" {
                 break;
@@ -82,10 +82,10 @@ pub fn response_url(status: &'static str) -> (String, JoinHandle<(String, Value)
             head.push_str(&line);
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).expect("CloudFormation's part is played");
+        reader.read_exact(&mut body).expect("the test acts as CloudFormation");
         write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
-            .expect("CloudFormation's part is played");
-        (head, serde_json::from_slice(&body).expect("CloudFormation's part is played"))
+            .expect("the test acts as CloudFormation");
+        (head, serde_json::from_slice(&body).expect("the test acts as CloudFormation"))
     });
     (url, taker)
 }
@@ -123,7 +123,7 @@ pub fn run_latchkey(program: &Path, environment: &BTreeMap<String, String>, argu
         .spawn()
         .expect("latchkey starts");
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that asks for nothing may have ended already.
+        // A command without a prompt may have ended already.
         let _ = writeln!(stdin, "{input}");
     }
     child.wait_with_output().expect("latchkey ends")

@@ -40,7 +40,7 @@ fn a_registration_makes_a_user_who_can_log_in() {
 }
 
 #[test]
-fn of_two_registrations_of_one_name_at_once_one_is_made_however_it_is_spelt() {
+fn of_two_concurrent_registrations_of_one_name_in_any_spelling_one_succeeds() {
     let client = Client::from_env();
     let id = std::process::id();
     for (one, other) in
@@ -82,7 +82,7 @@ fn a_registration_that_is_refused_says_why() {
         let answer = client.send("POST", "/register", &[("content-type", "application/json")], body);
         assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")), "{body}");
     }
-    assert_eq!(client.login(&name, "short").status, 401, "none of it made a user");
+    assert_eq!(client.login(&name, "short").status, 401, "no user was created");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn anothers_session_is_not_found_and_lives_on() {
 }
 
 #[test]
-fn a_logout_everywhere_ends_every_session_and_a_later_login_counts() {
+fn a_logout_everywhere_ends_every_session_and_a_later_login_is_valid() {
     let client = Client::from_env();
     let name = add_user("everywhere", PASSWORD, &["user"]);
     let (one, other) = (client.tokens((&name, PASSWORD)), client.tokens((&name, PASSWORD)));

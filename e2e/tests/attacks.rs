@@ -1,6 +1,6 @@
-//! Known attacks on JWTs, as requests through gateway and authorizer: refused, never an error of ours, never data.
+//! Known attacks on JWTs, as requests through gateway and authorizer: rejected, without an internal error and without data.
 //!
-//! The same list at the verifier, with the reason of each, is in `shared/src/token/verifier/tests.rs`.
+//! The same list for the verifier, with the reason of each, is in `verifier/src/verify/tests.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::io::{Read as _, Write as _};
@@ -18,7 +18,7 @@ fn encode(json: &str) -> String {
     URL_SAFE_NO_PAD.encode(json)
 }
 
-/// A good token in its parts, to be spoilt.
+/// The parts of a valid token, to be changed.
 struct Victim {
     client: Client,
     token: String,
@@ -151,8 +151,8 @@ fn signatures_that_are_none() {
     ] {
         token.refused(attack, &token.with_signature(&signature));
     }
-    // Of the last character only two bits count: the next 15 decode to the signature itself, where nobody looks
-    // closely.
+    // Only two bits of the last character are significant: a lenient decoder accepts 15 other characters for the same
+    // signature.
     let (rest, last) = good.split_at(good.len() - 1);
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for other in alphabet.split_once(last).unwrap().1.chars().take(15) {
@@ -290,7 +290,7 @@ fn forms_that_are_none() {
     ] {
         token.refused(attack, &spoilt);
     }
-    // API Gateway takes no header of that size: it refuses, or hangs up.
+    // API Gateway accepts no header of that size: it answers an error, or closes the connection.
     let long_kid = token.with_header_member("kid", json!("A".repeat(64 * 1024)));
     for value in [long_kid, ".".repeat(1_000_000)] {
         too_large(&value);

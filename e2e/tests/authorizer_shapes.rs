@@ -1,4 +1,4 @@
-//! The authorizer, asked as API Gateway's other kinds of API ask it: HTTP API 1.0, REST and WebSocket. Payload format
+//! The authorizer with the events of other kinds of API: HTTP API 1.0, REST and WebSocket. Payload format
 //! 2.0 is what every other test uses.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -64,12 +64,12 @@ fn error(error_type: &str, message: &str) -> (u16, Value) {
     (500, json!({ "errorType": error_type, "errorMessage": message }))
 }
 
-/// What a kind of API is to get for a token that is none.
+/// The response for an invalid token, by kind of API.
 fn not_good(name: &str, stage: &str) -> (u16, Value) {
     if name == "authorizer-http-v1" { deny(stage) } else { error("Unauthorized", "Unauthorized") }
 }
 
-/// A token that has been good and has expired long since, of a key that is not in the ring.
+/// A token that expired long ago, of a key that is not in the key set.
 fn expired_token() -> String {
     let event: Value = serde_json::from_str(&sample_event("authorizer-expired")).unwrap();
     event["identitySource"][0].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()
@@ -148,7 +148,7 @@ fn a_token_event_without_a_configured_issuer_is_an_error_that_says_so() {
     let token = Client::from_env().access_token(ALICE);
     let message = "the issuer is not known: an event of type TOKEN has no domain name, so LATCHKEY_ISSUER must be set";
     assert_eq!(ask(&sample("authorizer-rest-token", &token)), error("AuthorizationError", message));
-    // What is no bearer token needs no issuer to be refused.
+    // A malformed token is rejected without an issuer.
     let event = sample("authorizer-rest-token", &token).replace("Bearer ", "Basic ");
     assert_eq!(ask(&event), error("Unauthorized", "Unauthorized"));
 }

@@ -1,4 +1,4 @@
-//! What a web page of another origin may do, and what its script can read.
+//! What a web page of another origin may do, and what its script may read.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ fn a_page_elsewhere_may_use_the_methods_and_headers_that_apis_use() {
 }
 
 #[test]
-fn a_page_that_is_not_listed_is_told_nothing() {
+fn a_page_that_is_not_listed_gets_no_cors_headers() {
     let client = Client::from_env();
     for origin in ["https://evil.example", "http://localhost", "https://localhost.evil.example", "null"] {
         let answer = preflight(&client, "/login", origin, "POST", "content-type");
@@ -86,7 +86,7 @@ fn answers_of_api_gateway_itself_have_no_cors_headers() {
 const NAME: &str = "made-by-a-page-elsewhere";
 const PASSWORD: &str = "violet kettle sings at noon";
 
-/// What a browser says of a page at `https://evil.example`, now and before there was `Sec-Fetch-Site`.
+/// The headers of a browser for a page at `https://evil.example`, with and without `Sec-Fetch-Site`.
 const FOREIGN: [&[(&str, &str)]; 4] = [
     &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
     &[("origin", "null"), ("sec-fetch-site", "cross-site")],
@@ -132,7 +132,7 @@ fn a_page_elsewhere_can_make_no_request_that_changes_something() {
             assert_eq!(answer.header("access-control-allow-origin"), None, "{method} {path}");
         }
     }
-    // Nothing was done: the session is there, its tokens are current, and nobody has the name.
+    // Nothing has changed: the session is valid, its tokens are current, and the name is free.
     assert_eq!(client.get("/me", &tokens.access).status, 200);
     assert_eq!(client.refresh(&tokens.refresh).status, 200);
     assert_eq!(client.login(NAME, PASSWORD).status, 401);
@@ -147,7 +147,7 @@ fn what_a_page_elsewhere_tries_is_not_counted() {
     for _ in 0..30 {
         assert_eq!(client.send("POST", "/login", FOREIGN[0], credentials("wrong")).status_and_json(), refused(false));
     }
-    // Five failures would have made it wait, and twenty-five have closed the account to everybody new.
+    // Five failures would cause a wait, and twenty-five would lock the account for new addresses.
     assert_eq!(client.login(&name, PASSWORD).status, 200);
 }
 

@@ -55,7 +55,7 @@ fn authorizer_tampered() {
 
 #[test]
 fn authorizer_expired() {
-    // The sample's key is put into the ring, so that expiry is what is wrong with the token.
+    // The sample's key is added to the key set, so that the token is only expired.
     let jwk = json!({
         "use": "sig", "alg": "ES256", "kid": "kzgobtgKbsUEDfFnQ5QlUAPnnhO1acNlRx3Zz6dv2Lc", "kty": "EC", "crv": "P-256",
         "x": "GQrZ45UkVxxy-r-vwi0QYiPb9vHnUiBcAiuHHugBLjg", "y": "SBFe7VhEuCwGPF92hHIS7GC_njsO-kElhVznHaef08o",
@@ -63,7 +63,7 @@ fn authorizer_expired() {
     let item = json!({
         "purpose": { "S": "access-token" }, "kid": { "S": jwk["kid"] }, "alg": { "S": "ES256" },
         "public_jwk": { "S": jwk.to_string() },
-        // It never signs here: it becomes active when it retires.
+        // It never signs: its active time is empty.
         "sealed_private_key": { "B": "AA==" }, "activates_at": { "N": "4000000000" }, "retires_at": { "N": "4000000000" },
     });
     let request = json!({ "TableName": variable("SIGNING_KEYS_TABLE_NAME"), "Item": item });
@@ -76,7 +76,7 @@ fn authorizer_expired() {
         assert_eq!(invoke("authorizer", &event), (200, json!({ "isAuthorized": false })));
         log_lines().iter().any(|line| line.contains("e2e-authorizer-expired") && line.contains(r#""reason":"expired""#))
     };
-    // An unknown key is looked for once in ten seconds, and another test may just have made it look.
+    // An unknown key is looked up once in ten seconds, and another test may just have caused that.
     let found = (0..24).any(|_| {
         let found = expired();
         if !found {
@@ -233,7 +233,7 @@ fn discovery_jwks() {
 }
 
 #[test]
-fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() {
+fn every_function_answers_an_unknown_event_with_an_error_and_continues() {
     for function in ["login", "token", "logout", "account", "authorizer", "protected", "discovery"] {
         for event in [
             "null",
@@ -248,7 +248,7 @@ fn every_function_answers_an_event_it_does_not_know_with_an_error_and_goes_on() 
         ] {
             let (status, problem) = invoke(function, event);
             let refused = status == 500 && problem["errorMessage"].is_string();
-            // An authorizer event needs no more than a context; without a token it is refused.
+            // An authorizer event needs only a context; without a token it is denied.
             let denied = function == "authorizer" && problem == json!({ "isAuthorized": false });
             assert!(refused || denied, "{function} answered {event} with {status} {problem}");
         }

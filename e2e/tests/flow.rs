@@ -8,7 +8,7 @@ fn forbidden() -> (u16, Value) {
     (403, json!({ "message": "Forbidden" }))
 }
 
-/// What `GET /me` is to say for a token.
+/// The expected response of `GET /me` for a token.
 fn identity_of(token: &str) -> Value {
     let (_, claims) = unverified(token);
     let mut identity = json!({});

@@ -1,4 +1,4 @@
-//! `latchkey token inspect`: what is in a token, and what the verifier says of it.
+//! `latchkey token inspect`: the content of a token, and the result of each check.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ fn reading_a_token_needs_no_network_and_no_configuration() {
     let (read, _, error) = plain("garbage");
     assert!(!read);
     assert_eq!(error, "latchkey: this is neither an access token (three parts) nor a refresh token (five)\n");
-    // What is made to look like something else on a terminal is shown as it is.
+    // Characters that would deceive the reader of a terminal are escaped.
     let (_, printed, _) = plain("eyJhbGciOiJcdTAwMWJbMm0ifQ.e30.x");
     assert!(printed.contains("\\u{1b}[2m") && !printed.contains('\u{1b}'), "{printed:?}");
 }
@@ -152,7 +152,7 @@ fn nothing_of_a_token_reaches_the_terminal_that_it_could_obey() {
             assert!(written.contains("nimda"), "{written}");
         }
     }
-    // In JSON it is escaped, and says the same.
+    // In JSON it is escaped, with the same value.
     let (_, seen) = inspect(&[], &format!("{header}.{claims}.c2ln"));
     assert_eq!(seen["claims"]["sub"], treacherous);
 }

@@ -17,7 +17,7 @@ fn must_succeed(output: &Output) {
 /// A stack with this algorithm, a token of it, and three libraries in two languages.
 fn verify_elsewhere(algorithm: &str) {
     let mut options = Options::for_test(&format!("interop-{}", algorithm.to_lowercase()));
-    // What an earlier run of this test left.
+    // Remains of an earlier run.
     let _ = std::fs::remove_dir_all(&options.directory);
     options.parameters.insert("SigningAlgorithm".to_owned(), algorithm.to_owned());
     let stack = Stack::start(&Tools::find_or_install().unwrap(), &options).unwrap();

@@ -1,7 +1,7 @@
 //! The drill: keys rotate three times and functions restart while requests flow through gateway, authorizer and
 //! functions without a pause.
 //!
-//! It takes as long as functions take to read the keys again, three times a minute and more, so it runs when asked for:
+//! It takes as long as functions take to read the keys again, three times a minute and more, so it only runs on request:
 //! `cargo xtask test -- --test key_drill -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
@@ -33,8 +33,8 @@ struct Drill {
 }
 
 impl Drill {
-    /// Asks until there is an answer. A function that ends loses the request it has, as in AWS where one crashes: that
-    /// is 500 or 503 and says nothing about a token. Every other answer counts.
+    /// Retries until there is a response. A function that ends loses its request, as in a crash in AWS: that is a
+    /// 500 or 503, which says nothing about the token. Every other response is checked.
     fn answer(&self, ask: impl Fn() -> Answer) -> Answer {
         loop {
             let answer = ask();
@@ -47,11 +47,11 @@ impl Drill {
         }
     }
 
-    /// Logs in, asks, refreshes, asks again, until it is told to stop.
+    /// Logs in, calls, refreshes, calls again, until it is stopped.
     fn run(&self, client: &Client, user: (&str, &str)) -> BTreeSet<String> {
         let mut tokens = Tokens::of(&self.answer(|| client.login(user.0, user.1)));
         let mut kids = BTreeSet::from([kid(&tokens)]);
-        // The first token is used as long as it lasts: its key must verify on.
+        // The first token is used as long as it is valid: its key must keep verifying.
         let first = tokens.clone();
         while !self.stop.load(Ordering::Relaxed) {
             for token in [&tokens.access, &first.access] {
@@ -69,7 +69,7 @@ impl Drill {
 #[ignore = "it takes four minutes"]
 fn no_valid_token_is_refused_while_keys_rotate_three_times_and_functions_restart_under_load() {
     let mut options = Options::for_test("key-drill");
-    // What an earlier run left.
+    // Remains of an earlier run.
     let _ = std::fs::remove_dir_all(&options.directory);
     options.parameters.insert("AccessTokenLifetimeSeconds".to_owned(), "3600".to_owned());
     // A retry that met an ended function must still be inside the window.

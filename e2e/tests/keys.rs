@@ -1,4 +1,4 @@
-//! Keys: made by the function and by the operator's command, of every algorithm, and known to everybody who verifies.
+//! Keys: created by the function and by the operator's command, for every algorithm, and known to every verifier.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use local_stack::stack::{Options, Stack};
 use serde_json::{Value, json};
 
 #[test]
-fn rotate_keys_answers_cloudformation_where_it_is_told_to() {
+fn rotate_keys_answers_cloudformation_at_the_response_url() {
     for request_type in ["Create", "Update", "Delete"] {
         let (url, taker) = response_url("200 OK");
         let event = sample_event("rotate-keys-create")
@@ -62,7 +62,7 @@ fn failure(environment: &std::collections::BTreeMap<String, String>, arguments: 
 /// A stack whose access tokens have this algorithm.
 fn stack_of(algorithm: &str) -> Stack {
     let mut options = Options::for_test(&format!("keys-{}", algorithm.to_lowercase()));
-    // What an earlier run of this test left.
+    // Remains of an earlier run.
     let _ = std::fs::remove_dir_all(&options.directory);
     options.parameters.insert("SigningAlgorithm".to_owned(), algorithm.to_owned());
     if algorithm == "HS256" {
@@ -96,7 +96,7 @@ fn keys_are_listed_rotated_and_revoked() {
     assert!(String::from_utf8(later.stdout).unwrap().contains("which is published now and signs in 24 h"));
     let keys = list(environment);
     assert_eq!(keys.len(), 4);
-    // Everybody's tokens go on, and the new key is published.
+    // All tokens stay valid, and the new key is published.
     assert_eq!(client.get("/me", &before.access).status, 200);
     assert_eq!(client.refresh(&before.refresh).status, 200);
 
@@ -133,7 +133,7 @@ fn hs256_signs_and_verifies_where_it_was_accepted_and_its_secret_can_be_handed_t
         sys.exit(not hmac.compare_digest(hmac.new(decode(sys.argv[1]),message.encode(),hashlib.sha256).digest(),decode(signature)))";
     let verified = std::process::Command::new("python3").args(["-c", program, secret.trim(), &tokens.access]).status();
     assert!(verified.unwrap().success());
-    // The secret is in the log of nobody.
+    // The secret is in no log.
     for log in [stack.functions_log(), stack.gateway_log()] {
         assert!(!std::fs::read_to_string(log).unwrap().contains(secret.trim()));
     }

@@ -1,4 +1,4 @@
-//! `POST /login`: one answer for every failure, and a clear one for every body that cannot be used.
+//! `POST /login`: the same response for every failed authentication, and a clear one for every invalid body.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
@@ -67,7 +67,7 @@ fn a_body_that_is_not_json_is_refused() {
 #[test]
 fn a_body_that_is_not_utf_8_is_refused() {
     let client = Client::from_env();
-    // What a gateway makes of such bytes in what says that it is JSON, each decides for itself. As bytes they reach the
+    // Gateways treat such bytes in a JSON body differently. As binary they reach the
     // function.
     let body = &b"{\"username\":\"al\xffce\",\"password\":\"password\"}"[..];
     let answer = client.send("POST", "/login", &[("content-type", "application/octet-stream")], body);

@@ -1,4 +1,4 @@
-//! Logs: what is in every line, and what is in none.
+//! Logs: what every line has, and what no line has.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ fn a_level_leaves_out_lines_and_no_metric() {
         let tokens = Tokens::of(&client.refresh(&tokens.refresh));
         assert_eq!(client.post("/logout", &tokens.access).status, 204);
 
-        // Lambda takes this refusal for an error of the function.
+        // Lambda counts this refusal as an error of the function.
         let (_, problem) = invoke_at(&invoke_url, "authorizer", &sample_event("authorizer-rest-request"));
         assert_eq!(problem["errorType"], "Unauthorized", "{problem}");
 

@@ -1,5 +1,5 @@
-//! docs/openapi.yaml is the truth: it has the routes of template.yaml and the errors of shared/src/http/error.rs, and
-//! schemathesis, which knows nothing of Latchkey but that file, finds no answer that it does not describe.
+//! docs/openapi.yaml is complete: it has the routes of template.yaml and the error codes of the source,
+//! and schemathesis, which only knows that file, finds no response that it does not describe.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ const NEW_PASSWORD: &str = "a horse of quite another colour";
 /// An operation: the method in upper case, and the path as the template writes it.
 type Route = (String, String);
 
-/// What the description says of an operation.
+/// An operation's properties in the description.
 struct Operation {
     /// Whether it needs an access token.
     is_protected: bool,
@@ -36,7 +36,7 @@ fn member<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
     node.as_mapping()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
 }
 
-/// What stands at a node, or where its `$ref` leads to.
+/// A node, or the target of its `$ref`.
 fn resolved<'a>(root: &'a Yaml<'a>, node: &'a Yaml<'a>) -> &'a Yaml<'a> {
     let Some(reference) = member(node, "$ref") else { return node };
     let path = reference.as_str().unwrap().strip_prefix("#/").unwrap();
@@ -69,7 +69,7 @@ fn described() -> BTreeMap<Route, Operation> {
                 codes(resolved(root, response), &mut found);
                 errors.extend(found.into_iter().map(|code| (status, code)));
             }
-            // Without a word of its own, an operation is as the whole: protected.
+            // By default an operation is protected.
             let is_protected = member(operation, "security")
                 .is_none_or(|security| security.as_sequence().is_none_or(|schemes| !schemes.is_empty()));
             let route = (method.as_str().unwrap().to_uppercase(), path.as_str().unwrap().to_owned());
@@ -119,7 +119,7 @@ fn status(name: &str) -> u16 {
     found.unwrap_or_else(|| panic!("no status is called {name}")).as_u16()
 }
 
-/// Runs schemathesis as this user, or as nobody, and gives the statuses that each operation answered with.
+/// Runs schemathesis as this user, or without one, and returns the response statuses of each operation.
 fn schemathesis(stack: &Stack, name: &str, user: Option<&str>, arguments: &[&str]) -> BTreeMap<Route, BTreeSet<u16>> {
     let openapi = local_stack::workspace::root().join("e2e/openapi");
     let directory = stack.gateway_log().parent().unwrap();
@@ -173,14 +173,14 @@ fn succeeded(statuses: &BTreeSet<u16>) -> bool {
 #[test]
 fn no_answer_is_one_that_is_not_described() {
     let mut options = Options::for_test("openapi");
-    // What an earlier run of this test left.
+    // Remains of an earlier run.
     let _ = fs::remove_dir_all(&options.directory);
     // Most logins and refreshes fail here, and all come from one address.
     options.parameters.insert("FreeAttemptsPerAddress".to_owned(), "1000000".to_owned());
     let mut stack = Stack::start(&Tools::find_or_install().unwrap(), &options).unwrap();
     let operations = || described().into_iter();
 
-    // Every operation did what it is for at least once, or there was little to find.
+    // Every operation succeeded at least once; otherwise the test proves little.
     let answers = schemathesis(&stack, "signed-in", Some("admin"), &[]);
     for (route, _) in operations() {
         assert!(succeeded(&answers[&route]), "{route:?}: {:?}", answers[&route]);

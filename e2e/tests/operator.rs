@@ -64,7 +64,7 @@ fn what_cannot_be_added_says_why() {
     assert_eq!(
         add("a b", PASSWORD),
         failure(
-            "\"a b\" cannot be a user's name: a user name consists of letters, digits and the characters . _ - + @"
+            "\"a b\" is not a valid user name: a user name consists of letters, digits and the characters . _ - + @"
         )
     );
     assert!(add(&name, PASSWORD).0);
@@ -108,7 +108,7 @@ fn stored_hash(name: &str) -> String {
 }
 
 #[test]
-fn a_new_password_revokes_every_session_and_forgets_failed_attempts() {
+fn a_new_password_revokes_every_session_and_clears_failed_attempts() {
     let (client, name, tokens) = signed_in("set-password");
     for _ in 0..5 {
         assert_eq!(client.login(&name, "wrong").status, 401);
@@ -117,7 +117,7 @@ fn a_new_password_revokes_every_session_and_forgets_failed_attempts() {
     assert_eq!(
         stdout_of(&["user", "set-password", &name], new),
         format!(
-            "{name} has the new password: every session and token from before is revoked, and failed attempts are forgotten"
+            "{name} has the new password: every earlier session and token is revoked, and failed attempts are cleared"
         )
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
@@ -157,7 +157,7 @@ fn an_enabled_user_logs_in_again_and_what_was_revoked_stays_revoked() {
     assert_eq!(
         stdout_of(&["user", "enable", &name], ""),
         format!(
-            "enabled {name}, who may log in again; failed attempts are forgotten, and sessions and tokens from before stay revoked"
+            "enabled {name}, who may log in again; failed attempts are cleared, and earlier sessions and tokens stay revoked"
         )
     );
     assert_eq!(client.get("/me", &tokens.access).status, 403);
@@ -175,7 +175,7 @@ fn what_was_guessed_while_a_user_was_disabled_does_not_keep_the_user_out() {
 }
 
 #[test]
-fn a_new_password_counts_even_where_failed_attempts_cannot_be_forgotten_and_that_is_said() {
+fn a_new_password_is_set_even_if_failed_attempts_cannot_be_cleared_and_the_error_says_so() {
     let (client, name, tokens) = signed_in("half");
     let environment = BTreeMap::from([("LOGIN_ATTEMPTS_TABLE_NAME".to_owned(), "no-such-table".to_owned())]);
     let new = "a horse of quite another colour";
@@ -314,7 +314,7 @@ fn imported_users_log_in_with_their_old_passwords_and_get_new_hashes() {
     lines.push(json!({ "username": name("late"), "hash": hashes[0].1 }).to_string());
     assert_eq!(
         stdout_of(&["user", "import", "-"], &lines.join("\n")),
-        format!("imported: 1; already there, and left as they are: {}; lines refused: 0", hashes.len())
+        format!("imported: 1; already there, not changed: {}; lines rejected: 0", hashes.len())
     );
     assert!(stored_hash(&name("bcrypt")).starts_with("$argon2id$"), "nobody is set back");
 }
@@ -335,9 +335,9 @@ fn lines_that_are_refused_are_reported_and_the_others_imported() {
     ];
     let (done, printed, error) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
     assert!(!done);
-    assert_eq!(printed, "imported: 2; already there, and left as they are: 0; lines refused: 5");
+    assert_eq!(printed, "imported: 2; already there, not changed: 0; lines rejected: 5");
     let numbers: Vec<_> = error.lines().map(|line| line.split(':').nth(1).unwrap().trim().to_owned()).collect();
-    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5", "line 6", "lines were refused"]);
+    assert_eq!(numbers, ["line 2", "line 3", "line 4", "line 5", "line 6", "rejected lines"]);
     assert!(!error.contains("s3cr3t"));
     assert_eq!(Client::from_env().login(&format!("lines-five-{id}"), PASSWORD).status, 200);
 
@@ -362,8 +362,8 @@ fn an_import_that_the_store_stops_says_how_far_it_got() {
     assert_eq!((done, printed.as_str()), (false, ""));
     assert!(
         error.starts_with(
-            "latchkey: the import stopped near line 1; run it again to go on; so far imported: 0, already there: 0, \
-             lines refused: 0: the table of users did not answer"
+            "latchkey: the import stopped near line 1; run it again to continue; so far imported: 0, already there: 0, \
+             lines rejected: 0: the table of users did not answer"
         ),
         "{error}"
     );
@@ -400,7 +400,7 @@ fn with_roles<'a>(command: &[&'a str], roles: &'a [String]) -> Vec<&'a str> {
     command.iter().copied().chain(roles.iter().flat_map(|role| ["--role", role.as_str()])).collect()
 }
 
-/// Writes an attribute of a user behind the command's back, as an earlier release could have.
+/// Writes an attribute of a user directly, as an earlier release could have.
 fn store(name: &str, attribute: &str, value: &Value) {
     let request = json!({
         "TableName": variable("USERS_TABLE_NAME"),
@@ -445,7 +445,7 @@ fn roles_are_limited_in_all_where_they_are_set() {
              the limit is 1024 bytes"
         ))
     };
-    // 1025 bytes, one too many, and what gave a token that the authorizer refuses.
+    // 1025 bytes, one too many, and the roles that gave a token that the authorizer rejects.
     let one_over = roles(32, 29);
     let text_of = |command: &[&str], roles: &[String]| text(&latchkey(&with_roles(command, roles), PASSWORD));
     assert_eq!(text_of(&["user", "set-roles", &name], &one_over), too_much(&name));
@@ -486,7 +486,7 @@ fn a_user_with_more_roles_from_before_signs_in_as_long_as_the_token_is_valid() {
     );
 }
 
-/// 8 KiB are more than the authorizer accepts: no token is better than one that is refused everywhere.
+/// 8 KiB are more than the authorizer accepts: no token is better than one that is rejected everywhere.
 #[test]
 fn a_user_with_more_roles_than_a_token_can_carry_gets_an_internal_error_and_the_log_says_why() {
     let (client, name, tokens) = signed_in("roles-endless");
@@ -550,20 +550,17 @@ fn an_import_refuses_roles_and_hashes_over_the_limits_and_says_which() {
         "latchkey: line 10: the roles of dear-roles-{id} cannot be set: the roles take 1025 bytes as a JSON array, as \
          a token carries them; the limit is 1024 bytes"
     ));
-    expected.push("latchkey: lines were refused: 10; the others are imported".to_owned());
+    expected.push("latchkey: rejected lines: 10; the others are imported".to_owned());
     let (done, printed, error) = text(&latchkey(&["user", "import", "-"], &lines.join("\n")));
     assert_eq!(error.lines().collect::<Vec<_>>(), expected);
-    assert_eq!(
-        (done, printed.as_str()),
-        (false, "imported: 1; already there, and left as they are: 0; lines refused: 10")
-    );
+    assert_eq!((done, printed.as_str()), (false, "imported: 1; already there, not changed: 0; lines rejected: 10"));
     assert_eq!(Client::from_env().login(&format!("dear-not-{id}"), PASSWORD).status, 200);
 }
 
 #[test]
 fn a_dear_hash_from_before_the_limits_verifies_once_and_one_without_end_is_refused() {
     let (client, name, _) = signed_in("dear-before");
-    // `hashlib.scrypt` of Python: over the limit of an import, but what an import accepted before there was that limit.
+    // `hashlib.scrypt` of Python: over the limit of an import, but accepted by imports before that limit.
     let stored = "$scrypt$ln=17,r=8,p=2$c2l4dGVlbiBieXRlcyEhIQ$eoU8JOO0bIMlxJtUDoKdJxoCKVnCBQjd99edeivqsZg";
     store(&name, "password_hash", &json!({ "S": stored }));
     assert_eq!(client.login(&name, PASSWORD).status, 200);

@@ -1,4 +1,4 @@
-//! DynamoDB hangs, then dies. Nobody is let through, everybody gets an answer in time, and all is well again once it is
+//! DynamoDB hangs, then dies. Every request is denied, every client gets a response in time, and everything works again once it is
 //! back, without a restart of anything else.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -10,7 +10,7 @@ use local_stack::install::Tools;
 use local_stack::stack::{Options, Stack};
 use serde_json::{Value, json};
 
-/// The longest a client may wait for an answer.
+/// Longest wait of a client for a response.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn timely(request: impl FnOnce() -> Answer) -> (u16, Value) {
@@ -25,7 +25,7 @@ fn unavailable() -> (u16, Value) {
     (503, json!({ "error": "temporarily_unavailable", "message": message, "retry_after": 2 }))
 }
 
-/// What everybody gets while DynamoDB does not answer.
+/// The response to everybody while DynamoDB does not answer.
 fn nobody_passes(client: &Client, token: &str) {
     let internal_error = (500, json!({ "message": "Internal Server Error" }));
     assert_eq!(timely(|| client.get("/me", token)), internal_error);
@@ -33,11 +33,11 @@ fn nobody_passes(client: &Client, token: &str) {
     assert_eq!(timely(|| client.post("/logout", token)), internal_error);
     assert_eq!(timely(|| client.login("alice", "password")), unavailable());
     assert_eq!(timely(|| client.login("nobody", "password")), unavailable());
-    // What can be refused without asking is refused as ever.
+    // Requests that are rejected without DynamoDB are rejected as always.
     assert_eq!(timely(|| client.get("/me", "garbage")), (403, json!({ "message": "Forbidden" })));
 }
 
-/// The token passes again within a few seconds.
+/// The token is accepted again within a few seconds.
 fn recovers(client: &Client, token: &str) {
     let until = Instant::now() + Duration::from_secs(5);
     while client.get("/me", token).status != 200 {
@@ -48,7 +48,7 @@ fn recovers(client: &Client, token: &str) {
 }
 
 #[test]
-fn while_dynamodb_hangs_or_is_gone_nobody_passes_and_afterwards_everybody_does_again() {
+fn while_dynamodb_hangs_or_is_gone_every_request_is_denied_and_afterwards_allowed_again() {
     let mut options = Options::for_test("outage");
     let data = options.directory.join("dynamodb");
     let _ = std::fs::remove_dir_all(&data);

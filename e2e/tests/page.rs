@@ -1,5 +1,5 @@
-//! The page, in a browser: what people do on it, for people who see and people who do not, and which other pages may
-//! call the API. The tests themselves are in `e2e/browser/page.mjs`.
+//! The page, in a browser: what users do on it, with and without a screen reader, and which other pages may call the
+//! API. The tests themselves are in `e2e/browser/page.mjs`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use local_stack::workspace;
 #[test]
 fn people_sign_in_and_out_on_the_page() {
     let tools = Tools::find_or_install().unwrap();
-    // Tokens that expire while one looks on.
+    // Tokens that expire during the test.
     let mut options = Options::for_test("page");
     options.parameters.extend(stack::development_parameters());
     options.parameters.insert("AccessTokenLifetimeSeconds".to_owned(), "60".to_owned());

@@ -1,4 +1,4 @@
-//! Tokens that do not count, through gateway and authorizer: always refused, never told why.
+//! Invalid tokens, through gateway and authorizer: always rejected, never with a reason.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use base64::Engine as _;
@@ -135,7 +135,7 @@ fn an_encoded_path_is_guarded_as_the_decoded_one_is() {
 fn paths_that_only_look_like_a_route_are_none() {
     let client = Client::from_env();
     let token = client.access_token(ALICE);
-    // What AWS makes of more slashes is not documented; what the gateway on a laptop does is held by its own tests.
+    // AWS does not document further slashes; the gateway's own tests cover its behaviour.
     for path in ["/me;x", "/ME", "/nothing"] {
         let answer = client.get(path, &token);
         assert_eq!(answer.status_and_json(), (404, json!({ "message": "Not Found" })), "{path}");

@@ -1,4 +1,4 @@
-//! A process that has answered many events begins anew, and nobody who asks notices.
+//! A process that has answered many events replaces itself, and clients do not notice.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use lambda_host::{Environment, Function};

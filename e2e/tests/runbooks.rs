@@ -1,6 +1,6 @@
 //! The runbooks of docs/OPERATIONS.md, run as they are written: the commands are read from the page.
 //!
-//! A placeholder is in capitals: KID, NAME, URL. The tests wait for minutes, side by side.
+//! A placeholder is in capitals: KID, NAME, URL. The tests wait for minutes, in parallel.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,12 +49,12 @@ fn run(environment: &BTreeMap<String, String>, command: &str, filled: &[(&str, &
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that asks for nothing may have ended already.
+    // A command without a prompt may have ended already.
     let _ = writeln!(shell.stdin.take().unwrap(), "{input}");
     shell.wait_with_output().unwrap()
 }
 
-/// The same, which must succeed. What it wrote on standard output.
+/// The same, which must succeed. Returns its standard output.
 fn done(environment: &BTreeMap<String, String>, command: &str, filled: &[(&str, &str)], input: &str) -> String {
     let output = run(environment, command, filled, input);
     assert!(output.status.success(), "{command}: {output:?}");
@@ -70,7 +70,7 @@ fn directory(environment: &BTreeMap<String, String>) -> PathBuf {
 
 fn stack(name: &str) -> Stack {
     let options = Options::for_test(name);
-    // What an earlier run left.
+    // Remains of an earlier run.
     let _ = std::fs::remove_dir_all(&options.directory);
     Stack::start(&Tools::find_or_install().unwrap(), &options).unwrap()
 }
@@ -108,7 +108,7 @@ fn a_stolen_key_is_replaced_and_no_login_hands_out_what_is_invalid_at_once() {
     let mut stack = stack("runbook-stolen-key");
     let client = Client::new(&stack.base_url());
     let environment = stack.command_environment().clone();
-    // Another key waits for its day.
+    // Another key does not sign yet.
     done(&environment, "latchkey keys rotate", &[], "");
     let before = client.tokens(ALICE);
 
@@ -128,7 +128,7 @@ fn a_stolen_key_is_replaced_and_no_login_hands_out_what_is_invalid_at_once() {
         })
     };
     replace_the_keys(&environment);
-    // Within a minute everything that the old keys made is invalid.
+    // Within a minute every token of the old keys is invalid.
     let revoked = Instant::now();
     let is_invalid =
         || client.get("/me", &before.access).status == 403 && client.refresh(&before.refresh).status == 400;
@@ -142,7 +142,7 @@ fn a_stolen_key_is_replaced_and_no_login_hands_out_what_is_invalid_at_once() {
 }
 
 #[test]
-fn a_stolen_key_is_replaced_whatever_keys_there_are() {
+fn a_stolen_key_is_replaced_for_every_set_of_keys() {
     let stack = stack("runbook-rings");
     let rings = [
         ("one", "true"),
@@ -158,7 +158,7 @@ fn a_stolen_key_is_replaced_whatever_keys_there_are() {
             let environment = tables(&stack, name);
             std::thread::spawn(move || {
                 done(&environment, "latchkey keys init", &[], "");
-                // The first keys were made long ago.
+                // The first keys were created long ago.
                 for purpose in ["access-token", "refresh-token"] {
                     delete_key(&environment, "first-key", purpose);
                 }
@@ -220,15 +220,16 @@ fn a_key_is_revoked_after_a_wait_that_can_be_interrupted_or_skipped() {
     let interrupted = run(&environment, "timeout --signal INT 2 latchkey keys revoke KID", &[("KID", &old)], "");
     let printed = String::from_utf8_lossy(&interrupted.stderr).into_owned();
     assert!(
-        printed.contains(" s; ") && printed.ends_with(&format!("interrupted; {old} is not revoked\n")),
+        printed.contains(" s, when every function")
+            && printed.ends_with(&format!("interrupted; {old} is not revoked\n")),
         "{printed}"
     );
     assert!(kids(&keys(&environment)).contains(&old));
-    // The newest key that signs has to be followed first.
+    // The newest key that signs needs a successor first.
     let refused = run(&environment, "latchkey keys revoke --json KID", &[("KID", newest)], "");
     let problem: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!((refused.status.code(), &problem["error"]), (Some(1), &json!("signs")));
-    // Who would rather not wait, need not.
+    // The wait can be skipped.
     let started = Instant::now();
     done(&environment, "latchkey keys revoke --at-once KID", &[("KID", &old)], "");
     assert!(started.elapsed() < Duration::from_secs(20));
@@ -239,7 +240,7 @@ fn a_key_is_revoked_after_a_wait_that_can_be_interrupted_or_skipped() {
 }
 
 #[test]
-fn a_token_that_leaked_is_invalid_whatever_kind_it_is_and_whatever_became_of_it() {
+fn a_leaked_token_of_any_kind_and_state_is_invalid_after_the_runbook() {
     let stack = stack("runbook-leaked");
     let client = Client::new(&stack.base_url());
     let environment = stack.command_environment();
@@ -263,7 +264,7 @@ fn a_token_that_leaked_is_invalid_whatever_kind_it_is_and_whatever_became_of_it(
     let after = run(environment, inspect, &[], "");
     assert!(!after.status.success() && String::from_utf8_lossy(&after.stdout).contains("REFUSED   revocation"));
 
-    // Each kind alone: the token that leaked, one that has a successor, and one that is invalid already.
+    // Each kind alone: the leaked token, one that has a successor, and one that is already invalid.
     let (leaked, other) = (client.tokens(ALICE), client.tokens(ALICE));
     for token in [&leaked.access, &leaked.access] {
         std::fs::write(&file, format!("{token}\n")).unwrap();
@@ -302,7 +303,7 @@ fn a_compromised_user_has_nothing_left_but_the_new_password() {
             }
             "guessed-at" => {
                 let throttled = (0..40).any(|_| client.login(&name, "guessed").status == 429);
-                assert!(throttled, "its owner would have to wait");
+                assert!(throttled, "the owner would have to wait");
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What the template's parameters switch: registration, and the grace window of refresh tokens. On a stack of its own.
+//! Parameters of the template: registration, and the grace window of refresh tokens. On a stack of its own.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn registration_can_be_switched_off_and_the_grace_window_closed() {
     let sentence = "Registration is disabled. Ask an administrator for an account.";
     assert_eq!(refused.status_and_json(), (403, json!({ "error": "registration_disabled", "message": sentence })));
 
-    // A token counts once: the second use ends the session, however soon it comes.
+    // A token is single-use: the second use always ends the session.
     let first = client.tokens(ALICE);
     let second = Tokens::of(&client.refresh(&first.refresh));
     assert_eq!(client.refresh(&first.refresh).json()["error"], "invalid_grant");
@@ -37,7 +37,7 @@ fn registration_can_be_switched_off_and_the_grace_window_closed() {
     assert_eq!(throttled.json()["error"], "too_many_attempts");
     assert_eq!(throttled.json()["error_description"], throttled.json()["message"]);
     assert_eq!(throttled.header("retry-after"), Some(throttled.json()["retry_after"].to_string().as_str()));
-    // Who has a good token is not kept waiting by that.
+    // A client with a valid token does not have to wait.
     let tokens = client.tokens(ALICE);
     assert_eq!(client.refresh(&tokens.refresh).status, 200);
 
@@ -61,7 +61,7 @@ fn addresses_are_read_as_they_are_written(invoke_url: &str) {
         let mut answers = (0..6).map(|number| refused(name, &address(number)));
         assert!(answers.any(|status| status == 429), "{name}");
     };
-    // Nobody shares an address that cannot be read.
+    // Unreadable addresses share no counter.
     for number in 0..8 {
         assert_eq!(refused(&format!("unreadable-{number}"), "unknown"), 401);
     }
@@ -92,7 +92,7 @@ fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
     let answer = |name: &str| {
         let answer = client.login(name, "wrong");
         let mut body = answer.json();
-        // The second in which it is asked is not the same for all; everything else is.
+        // Only the remaining seconds differ.
         let retry_after = body["retry_after"].take().as_u64().unwrap();
         assert!((1..=900).contains(&retry_after));
         assert_eq!(answer.header("retry-after"), Some(retry_after.to_string().as_str()));
@@ -102,6 +102,6 @@ fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
         (answer.status, body)
     };
     assert_eq!(answer("alice"), answer("nobody-at-all"));
-    // The right password is let in from here all the same.
+    // The right password is accepted from here nevertheless.
     let _ = client.tokens(ALICE);
 }

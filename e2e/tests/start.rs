@@ -1,11 +1,11 @@
-//! A function whose environment is wrong does not start, and says in one line of its log which variable it is.
+//! A function with an invalid environment does not start, and names the variable in one line of its log.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// Starts a function with these variables and no others; it must fail. Gives the error of its one line of log.
+/// Starts a function with only these variables; it must fail. Returns the error of its one log line.
 fn error_of(function: &str, variables: &[(&str, &str)]) -> Value {
     let binary = local_stack::workspace::binary(function);
     let output = Command::new(binary).env_clear().envs(variables.iter().copied()).output().unwrap();

@@ -23,7 +23,7 @@ fn forbidden() -> (u16, Value) {
 }
 
 #[test]
-fn a_refresh_brings_new_tokens_of_the_same_session() {
+fn a_refresh_returns_new_tokens_of_the_same_session() {
     let client = Client::from_env();
     let first = client.tokens(ALICE);
     let answer = client.refresh(&first.refresh);
@@ -164,7 +164,7 @@ fn a_request_for_tokens_that_is_malformed_says_why() {
     let large = ask(&[grant, ("refresh_token", &"x".repeat(17_000))]);
     assert_eq!(large, oauth_error(413, "payload_too_large", "The body is longer than 16384 bytes."));
 
-    // What is not known is passed over (RFC 6749 §3.2), and the client may say who it is.
+    // Unknown parameters are ignored (RFC 6749 §3.2), and the client may identify itself.
     assert_eq!(ask(&[grant, token, ("client_id", "latchkey"), ("resource", "x")]).0, 200);
 }
 
@@ -249,7 +249,7 @@ fn a_token_is_active_only_as_the_kind_that_is_asked_for() {
     assert_eq!(ask(&tokens.refresh, "refresh_token")["token_type"], "refresh_token");
     assert_eq!(ask(&tokens.refresh, "access_token"), inactive);
     assert_eq!(ask(&tokens.access, "refresh_token"), inactive);
-    // A hint that is not known is passed over (RFC 7662 §2.1).
+    // An unknown hint is ignored (RFC 7662 §2.1).
     for token in [&tokens.access, &tokens.refresh] {
         assert_eq!(ask(token, "urn:example:token")["active"], true);
     }
@@ -266,7 +266,7 @@ fn a_token_that_is_sent_with_a_line_break_is_revoked_too() {
 }
 
 #[test]
-fn introspection_says_of_every_invalid_token_that_it_is_not_active_and_no_more() {
+fn introspection_of_an_invalid_token_returns_only_active_false() {
     let client = Client::from_env();
     let admin = client.access_token(ADMIN);
     let inactive = |token: &str| {

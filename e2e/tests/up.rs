@@ -1,5 +1,5 @@
-//! What `cargo xtask up` promises while it runs: every function answers, many requests at once are answered, a function
-//! that hangs is started again, and no web page reaches what it should not.
+//! `cargo xtask up` while it runs: every function answers, many concurrent requests are answered, a function that hangs is
+//! restarted, and no web page can invoke functions.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::Command;
@@ -44,7 +44,7 @@ fn three_hundred_at_once_are_answered(client: &Client) {
         .collect();
     let answers: Vec<Answer> = requests.into_iter().map(|request| request.join().unwrap()).collect();
     for answer in &answers {
-        // What found no place is throttled: 503 for a function, 500 for the authorizer.
+        // Invocations over the limit are throttled: 503 for a function, 500 for the authorizer.
         assert!([200, 500, 503].contains(&answer.status), "{answer:?}");
     }
     assert!(answers.iter().filter(|answer| answer.status == 200).count() > 150);
@@ -60,7 +60,7 @@ fn no_web_page_invokes_a_function_or_reads_a_table(stack: &Stack) {
     assert_eq!((status, &answer["statusCode"]), (200, &json!(200)));
     let page = [("origin", "https://evil.example"), ("content-type", "text/plain")];
     assert_eq!(invoke.send("POST", path, &page, event.clone()).status, 403);
-    // Where the functions listen themselves, no page finds them.
+    // The functions' own address cannot be guessed by a page.
     if cfg!(target_os = "linux") {
         let url = stack.invoke_url();
         assert!(url.starts_with("http://127.") && !url.starts_with("http://127.0.0.1:"), "{url}");
@@ -94,7 +94,7 @@ fn a_function_that_hangs_is_started_again(stack: &mut Stack, client: &Client, op
     assert!(noticed.elapsed() < Duration::from_secs(30), "{:?}", noticed.elapsed());
     assert_ne!(pid(), hung);
     assert_eq!(client.get("/me", &token).status, 200);
-    // Nothing is asked while nobody waits in vain.
+    // There are no checks while no request waits in vain.
     let asked = |stack: &Stack| std::fs::read_to_string(stack.functions_log()).unwrap().matches("is-it-there").count();
     let before = asked(stack);
     health.check(stack).unwrap();

@@ -245,7 +245,7 @@ def authorizers(deployment, api, read_body):
     wanted = int(deployment.value("AuthorizerCacheSeconds"))
     for name, authorizer in read_body.authorizers.items():
         if authorizer.ttl_seconds != wanted:
-            yield f"{name}: a verdict is kept for {authorizer.ttl_seconds} s, and AuthorizerCacheSeconds is {wanted}"
+            yield f"{name}: a decision is cached for {authorizer.ttl_seconds} s, and AuthorizerCacheSeconds is {wanted}"
         if authorizer.payload_format_version != "2.0" or not authorizer.simple_responses:
             yield f"{name} does not take the authorizer's answers: payload format 2.0 with simple responses"
         if authorizer.identity_source != ["$request.header.Authorization"]:

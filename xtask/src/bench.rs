@@ -52,7 +52,7 @@ pub(crate) enum BenchError {
 pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
     process::listen_to_signals()?;
     progress::print(
-        "Builds the functions as they are deployed, their peers and the bench. The first time that takes 15 to 25 minutes.",
+        "Building the deployed functions, their peers and the bench. The first build takes 15 to 25 minutes.",
     );
     let packages = package::package(Architecture::of_this_machine(), package::BENCHED)?.directory;
     let deployed = package::package(Architecture::DEPLOYED, package::WEIGHED)?.directory;

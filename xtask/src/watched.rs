@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_once_and_by_the_second_look() {
+    fn a_change_is_reported_once_and_by_the_second_check() {
         let directory = std::env::temp_dir().join(format!("latchkey-watched-{}", std::process::id()));
         let file = directory.join("below/file.rs");
         fs::create_dir_all(directory.join("below")).unwrap();

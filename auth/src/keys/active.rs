@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_key_that_has_begun_and_not_retired_signs() {
+    fn the_newest_active_key_signs() {
         let keys = [key("old", 0, 100), key("current", 50, 150), key("standby", 120, 220)];
         assert_eq!(chosen(&keys, 49).as_deref(), Some("old"));
         assert_eq!(chosen(&keys, 50).as_deref(), Some("current"));

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_retired_is_no_successor() {
+    fn a_key_that_has_stopped_signing_is_no_successor() {
         let retired = KeyRecord { retires_at: EpochSeconds::new(3500), ..record("ES256", 3000) };
         let keys = [record("ES256", 2000), retired];
         assert_eq!(at(&keys, 3499), Next::Nothing);

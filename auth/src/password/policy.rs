@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dear_to_estimate_is_made_readable_first() {
+    fn input_that_is_expensive_to_estimate_is_bounded_first() {
         let all_signs = "4@8({[<3691!|70$5+%2";
         assert!(readings(all_signs) > 1000);
         assert_eq!(readable(all_signs), "4a8cccc3691ii70s5t%2");

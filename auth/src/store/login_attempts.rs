@@ -82,7 +82,7 @@ pub struct Limits {
 /// How a reserved attempt is counted until its outcome is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
-    AsUnderWay,
+    AsInProgress,
     /// A failure already: nothing more is written when it fails.
     AsFailure,
 }
@@ -273,7 +273,7 @@ fn reserving(
             .expression_attribute_values(":succeeded_after", time(after));
     }
     let set = match reserve {
-        Reserve::AsUnderWay => "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now",
+        Reserve::AsInProgress => "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now",
         Reserve::AsFailure => {
             "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now, \
              #failures = if_not_exists(#failures, :zero) + :one"

@@ -1,4 +1,4 @@
-//! Everything that a session can meet, once: every call that a role allows is made on the way.
+//! Everything that can happen to a session, once, which makes every call that a role allows.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(crate) fn register(client: &Client, name: &str) -> Answer {
     client.send("POST", "/register", &[("content-type", "application/json")], body)
 }
 
-/// Makes users, and does all that can be done with them.
+/// Creates users, and performs all operations on them.
 pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     let client = &aws.client();
     aws.latchkey(stack, &["user", "add", "admin", "--role", "admin"], PASSWORD);
@@ -29,7 +29,7 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.get("/admin-only", &first.access).status, 403);
     assert_eq!(client.get("/me", "no token").status, 403);
 
-    // Keys rotate; who has a token keeps it.
+    // Keys rotate; issued tokens stay valid.
     aws.latchkey(stack, &["keys", "rotate", "--now", "--purpose", "access-token"], "");
     let second = Tokens::of(&client.refresh(&first.refresh));
     assert_eq!(client.get("/me", &first.access).status, 200);
@@ -64,7 +64,7 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.post_form("/introspect", Some(&admin), &[("token", &one.access)]).json()["active"], true);
     assert_eq!(client.post_form("/revoke", None, &[("token", &one.access)]).status, 200);
 
-    // So much is revoked one by one that the next end of a session ends all of them.
+    // So many single revocations that the next end of a session ends all of them.
     let sub = unverified(&one.access).1["sub"].as_str().unwrap().to_owned();
     for (by, seconds) in [("account", "5000"), ("token", "6000")] {
         let (one, other) = (client.tokens(("alice", PASSWORD)), client.tokens(("alice", PASSWORD)));
@@ -90,7 +90,7 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.get("/protected-resource", &admin).status, 200);
 }
 
-/// Makes it a long time ago that counters were begun.
+/// Moves the start of counters into the past.
 const LAPSE: &str = "import boto3, sys; \
     table = boto3.resource('dynamodb').Table(sys.argv[1]); \
     [table.update_item(Key={'counter': it['counter']}, UpdateExpression='SET expires_at = :past', \
@@ -102,7 +102,7 @@ const FILL: &str = "import boto3, sys, time; \
     [table.put_item(Item={'sub': sys.argv[2], 'revocation': f'{until:010}#sid#{sys.argv[3]}-{number}', \
     'expires_at': until}) for number in range(65)]";
 
-/// A day passes, and EventBridge asks for the keys that are due: there are none.
+/// A day passes, and EventBridge invokes the function: no keys are due.
 pub(crate) fn the_schedule_fires(aws: &Aws) {
     let begun = Instant::now();
     let fired = |line: &Value| line["event"] == "rotate_keys" && line["outcome"] == "not_due";
@@ -111,7 +111,7 @@ pub(crate) fn the_schedule_fires(aws: &Aws) {
         let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let count = lines.filter(fired).count();
         if count > 0 {
-            println!("the schedule fired: {count} purposes were looked at and no key was due");
+            println!("the schedule fired: {count} purposes were checked and no key was due");
             return;
         }
         assert!(begun.elapsed() < Duration::from_mins(2), "the schedule does not fire");

@@ -1,4 +1,4 @@
-//! What there is in AWS after a deployment, held against what functions need.
+//! The resources in AWS after a deployment, compared with what functions need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::roles::text;
 
-/// Prints what was made, and makes sure that nothing is missing.
+/// Prints the resources, and checks that nothing is missing.
 pub(crate) fn must_be_whole(stack: &Stack) {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for [logical_id, kind, status] in stack.resources() {
@@ -91,7 +91,7 @@ pub(crate) fn must_be_whole(stack: &Stack) {
         for (name, value) in variables.iter().filter(|(name, _)| name.ends_with("_TABLE_NAME")) {
             assert!(tables.contains(text(value)), "{logical_id}: {name}={value}");
         }
-        // Who may use the key is told of it, and nobody else.
+        // Functions that may use the key get its id, and no others.
         let may_use_it = role["statements"].to_string().contains("\"kms:");
         let id = variables.get("LATCHKEY_KMS_KEY_ID").filter(|id| *id != "");
         assert_eq!(id, may_use_it.then_some(&key["Arn"]), "{logical_id}");

@@ -1,5 +1,5 @@
-//! The whole template, deployed by the SAM CLI in an emulator of AWS that nobody here wrote, and all that is done with
-//! a stack in its life.
+//! The whole template, deployed by the SAM CLI in an independent emulator of AWS, through the whole life of a
+//! stack.
 //!
 //! `cargo xtask rehearse` runs it, after it has built what is deployed.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
@@ -20,7 +20,7 @@ use local_stack::process::command;
 use local_stack::workspace;
 use serde_json::{Value, json};
 
-/// The tests that know nothing but the HTTP contract.
+/// The tests that only use the HTTP API.
 const HTTP_TESTS: [&str; 7] = ["account", "attacks", "cors", "flow", "login", "refusals", "token"];
 
 /// The parameters of a configuration of samconfig.toml.
@@ -58,12 +58,12 @@ fn build_with(name: &str, change: impl FnOnce(String) -> String) -> PathBuf {
     changed
 }
 
-/// What is deployed is what `sam build` makes, and it is run as it is: under QEMU where this machine is of another
-/// kind.
+/// The output of `sam build` is deployed and run: under QEMU if this machine has another
+/// processor.
 #[test]
 #[ignore = "it needs what `cargo xtask rehearse` builds"]
 fn sam_deploy_makes_the_whole_stack_and_its_functions_do_all_their_work() {
-    // What a role allows is known late, and a day of the schedule is a minute.
+    // IAM knows new roles late, and a day of the schedule is a minute.
     let aws = Aws::start("rehearsal", &[("IAM_DELAY_SECONDS", "10"), ("DAY_SECONDS", "60")]);
     let begun = Instant::now();
     aws.sam_succeeds(&["deploy", "--config-env", "dev"]);
@@ -73,7 +73,7 @@ fn sam_deploy_makes_the_whole_stack_and_its_functions_do_all_their_work() {
     made::archives_must_be_small(&stack);
     let refused = aws.calls().iter().filter(|call| call["allowed"] == false).count();
     assert!(refused > 0, "no call came before its role was known");
-    println!("the first keys were made after {refused} refused calls: the role was not known yet");
+    println!("the first keys were created after {refused} refused calls: the role was not known yet");
     // The last role is known by then.
     std::thread::sleep(Duration::from_secs(10));
 
@@ -86,7 +86,7 @@ fn sam_deploy_makes_the_whole_stack_and_its_functions_do_all_their_work() {
     assert!(findings.is_empty(), "{findings:#?}");
 }
 
-/// A stack of the release before with everything in it becomes one of this release, goes back, and comes again.
+/// A stack of the previous release with everything in it becomes one of this release, goes back, and comes again.
 #[test]
 #[ignore = "it needs what `cargo xtask rehearse` builds"]
 fn an_update_keeps_users_sessions_counters_and_keys_and_can_be_taken_back() {
@@ -96,10 +96,11 @@ fn an_update_keeps_users_sessions_counters_and_keys_and_can_be_taken_back() {
     aws.latchkey(&stack, &["user", "add", "admin", "--role", "admin"], flow::PASSWORD);
     let mut held = Held::of(&aws, &stack);
     let kept = aws.python(&["-c", ACCESS_LOG_GROUPS]);
-    for (release, name) in [("here", "this release"), ("before", "the release before"), ("here", "this release again")]
+    for (release, name) in
+        [("here", "this release"), ("before", "the previous release"), ("here", "this release again")]
     {
         if release == "before" {
-            // docs/OPERATIONS.md: the kept log group has the name of the one that the release before makes.
+            // docs/OPERATIONS.md: the kept log group has the name of the one that the previous release makes.
             let _ = aws.python(&["-c", DELETE_KEPT_LOG_GROUP]);
         }
         aws.deploy(&build(release), "dev", &dev());
@@ -121,7 +122,7 @@ const COUNTERS: &str = "import boto3, sys; \
     items = boto3.client('dynamodb').scan(TableName=sys.argv[1])['Items']; \
     print(*sorted(item['counter']['S'] for item in items))";
 
-/// What users and the stack have, and must keep.
+/// State of users and of the stack, which must be kept.
 struct Held {
     client: Client,
     alice: Tokens,
@@ -156,7 +157,7 @@ impl Held {
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Uses all of it, and gives what there is then.
+    /// Uses all of it, and returns the state afterwards.
     fn still_used(self, aws: &Aws, stack: &Stack) -> Self {
         let Self { client, alice, first, counters, keys } = self;
         let me = aws.until(200, || client.get("/me", &alice.access));
@@ -181,7 +182,7 @@ fn published(client: &Client) -> Value {
     client.send("GET", "/.well-known/jwks.json", &[], "").json()
 }
 
-/// The tests over HTTP pass through the emulator's API, and what the template is changed to is what is there.
+/// The tests over HTTP pass against the emulator's API, and updates of the template take effect.
 #[test]
 #[ignore = "it needs what `cargo xtask rehearse` builds"]
 fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
@@ -203,7 +204,7 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
         assert_eq!(aws.until(200, || client.get("/me", &tokens.access)).json()["username"], "alice");
     }
 
-    // With HS256 those who verify are given secrets, and rights to open them, that they have in no other deployment.
+    // With HS256, functions that verify get secrets, and permissions to unwrap them, that they have in no other deployment.
     aws.deploy(&build("here"), "dev", &format!("{} SigningAlgorithm=HS256 Hs256=accepted", dev()));
     let before = aws.calls().len();
     let issued = issued_with(&aws, &stack, "HS256");
@@ -220,7 +221,7 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
 
     what_roles_lack_and_have_too_much_is_found(&aws);
 
-    // The API at a domain name alone, without pages elsewhere, with verdicts that are kept.
+    // The API at a domain name alone, without pages of other origins, with cached decisions.
     let alone =
         "ExecuteApiEndpoint=disabled Issuer=https://login.example.com AllowedOrigins=\"\" AuthorizerCacheSeconds=60";
     aws.deploy(&build("here"), "dev", &format!("{} {alone}", dev()));
@@ -242,7 +243,7 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
     }
 }
 
-/// Has the operator make a key of an algorithm that signs now, and gives tokens of alice that are signed with it.
+/// Creates a key of an algorithm that signs immediately, and returns tokens of alice that are signed with it.
 fn issued_with(aws: &Aws, stack: &Stack, algorithm: &str) -> Tokens {
     let rotate = ["keys", "rotate", "--now", "--purpose", "access-token"];
     aws.latchkey_with(stack, &[("LATCHKEY_SIGNING_ALGORITHM", algorithm)], &rotate, "");
@@ -291,7 +292,7 @@ fn http_tests_pass(aws: &Aws, stack: &Stack) {
     let mut tests = command(env!("CARGO"));
     tests.args(["test", "--quiet", "--package", "e2e"]).args(HTTP_TESTS.iter().flat_map(|test| ["--test", test]));
     tests.current_dir(workspace::root()).envs(aws.command_environment(stack));
-    // There is no log of a gateway of ours.
+    // There is no log of our gateway.
     let nothing = workspace::local().join("test/rehearsal-http/gateway.log");
     fs::write(&nothing, "").unwrap();
     tests
@@ -302,11 +303,11 @@ fn http_tests_pass(aws: &Aws, stack: &Stack) {
     let output = tests.output().unwrap();
     let text = text_of(&output);
     println!("{text}");
-    assert!(output.status.success(), "the tests over HTTP do not pass through the emulator's API");
+    assert!(output.status.success(), "the tests over HTTP do not pass against the emulator's API");
     println!("the tests over HTTP ({}): {:.0} s", HTTP_TESTS.join(", "), begun.elapsed().as_secs_f64());
 }
 
-/// Two faults of roles that SAM, CloudFormation and every linter take: one right too few, and one too many.
+/// Two errors in roles that SAM, CloudFormation and every linter accept: a missing permission, and an unused one.
 fn what_roles_lack_and_have_too_much_is_found(aws: &Aws) {
     let broken = build_with("broken", |template| {
         let reads_denylist = "              - Sid: ReadDenylist\n                Effect: Allow\n                Action: dynamodb:Query\n";
@@ -340,10 +341,10 @@ fn prod_is_deployed_as_it_is_written() {
     assert!(stack.parts("log_groups").values().all(|group| group["retentionInDays"] == 365));
 }
 
-/// A first deployment of `prod` that fails is gone by itself, and the next one succeeds; then the tables are protected.
+/// A failed first deployment of `prod` is deleted, and the next one succeeds; then the tables are protected.
 #[test]
 #[ignore = "it needs what `cargo xtask rehearse` builds"]
-fn a_first_deployment_that_fails_can_be_made_again_and_protected_then() {
+fn a_failed_first_deployment_can_be_repeated_and_then_protected() {
     let aws = Aws::start("rehearsal-prod", &[("ACCOUNT_CONCURRENCY", "10")]);
     let template = build("here").join("template.yaml");
     let configuration = workspace::root().join("samconfig.toml");
@@ -359,7 +360,7 @@ fn a_first_deployment_that_fails_can_be_made_again_and_protected_then() {
         assert!(!left.contains(kind), "{left}");
     }
 
-    // Then with what such an account can have, and at first with keys of one purpose.
+    // Then with the limits of such an account, and at first with keys of one purpose.
     let prod = configured("prod")
         .replace("HashingConcurrency=20", "HashingConcurrency=0")
         .replace("AuthorizerConcurrency=100", "AuthorizerConcurrency=0");
@@ -393,7 +394,7 @@ fn a_first_deployment_that_fails_can_be_made_again_and_protected_then() {
     let stack = aws.describe("latchkey");
     assert!(stack.parts("tables").values().all(|table| table["DeletionProtectionEnabled"] == true));
 
-    // Who deletes it by mistake keeps what matters.
+    // Deleting it by mistake keeps the data.
     let _ = aws.sam(&["delete", "--stack-name", "latchkey", "--no-prompts", "--region", "eu-west-1"]);
     let left = aws.python(&["-c", LEFT]);
     println!("left after sam delete of protected tables: {left}");

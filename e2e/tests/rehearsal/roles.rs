@@ -1,5 +1,5 @@
-//! What functions asked of AWS, held against what their roles allow, both ways. IAM itself decided about every call;
-//! here it is seen that no call was refused, and that nothing is allowed that nobody asks for.
+//! The AWS calls of functions, compared with the permissions of their roles, in both directions. IAM itself decided about
+//! every call; this checks that no call was refused, and that no permission is unused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ fn list(value: &Value) -> Vec<String> {
     }
 }
 
-/// Whether the call names all that the statement's conditions ask about, and nothing else. IAM lets a call that names
-/// no attributes fulfil `ForAllValues`, which is why `Select` is asked for beside them.
+/// Whether the call has all values that the statement's conditions require, and no others. For IAM a call without attributes
+/// fulfils `ForAllValues`, which is why the statements also require `Select`.
 fn fulfils(call: &Value, statement: &Value) -> bool {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     operators.into_iter().all(|(operator, keys)| {
@@ -36,15 +36,15 @@ fn fulfils(call: &Value, statement: &Value) -> bool {
     })
 }
 
-/// What is refused, and what is allowed and never asked for, of the calls from the `since`th on, by the functions that
-/// are chosen.
+/// The refused calls and the unused permissions of the selected functions, from call `since`
+/// on.
 pub(crate) fn compared_with_calls(
     aws: &Aws,
     stack: &Stack,
     since: usize,
     is_chosen: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    // Until a role is known, nothing it allows is allowed; that is no fault of the role's.
+    // Until IAM knows a role, every call is refused; that is not an error of the role.
     let calls: Vec<Value> = aws.calls().split_off(since).into_iter().filter(|call| call["known"] == true).collect();
     let mut findings = BTreeSet::new();
     println!("\n{:20} {:28} {:32} calls", "function", "action", "statement");

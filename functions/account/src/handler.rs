@@ -39,6 +39,7 @@ impl HttpFunction for Account {
 
     fn from_env() -> Result<Self, StartError> {
         let environment = Environment::of_lambda();
+        let is_registration_enabled = config::is_registration_enabled()?;
         let registration = Registration {
             users: environment.users()?,
             throttle: environment.throttle()?,
@@ -46,7 +47,7 @@ impl HttpFunction for Account {
             policy: PasswordPolicy::new(config::min_password_length()?)?,
             random: SystemRandom::new(),
         };
-        let registration = config::is_registration_enabled()?.then_some(registration);
+        let registration = is_registration_enabled.then_some(registration);
         Ok(Self { registration, sessions: environment.sessions()? })
     }
 

@@ -44,7 +44,7 @@ impl From<Refusal> for DecisionError {
 
 impl DecisionError {
     /// The name in logs and metrics.
-    const fn reason(&self) -> &'static str {
+    fn reason(&self) -> &'static str {
         match self {
             Self::Authorization(error) => error.reason(),
             Self::NoIssuer => "no_issuer",

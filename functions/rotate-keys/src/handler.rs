@@ -5,7 +5,7 @@ use std::error::Error;
 use api::config;
 use api::environment::Environment;
 use auth::EpochSeconds;
-use auth::keys::rotation::{Rotated, RotationError, RotationPolicy, rotate};
+use auth::keys::rotation::{Rotated, RotationPolicy, rotate};
 use auth::keys::wrapping::KeyWrapper;
 use auth::signing_key::{KeyKind, KeyPurpose};
 use auth::store::signing_keys::SigningKeysTable;
@@ -17,6 +17,7 @@ use shared::config::ConfigError;
 use shared::{Function, StartError};
 
 use crate::custom_resource::{CloudFormationRequest, Outcome, RequestType};
+use crate::error::RotateKeysError;
 use crate::retry;
 
 pub(crate) struct RotateKeys {
@@ -46,32 +47,14 @@ impl Function for RotateKeys {
     }
 
     async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<impl Serialize + use<>, Diagnostic> {
-        self.make_keys(&event.payload).await
-    }
-}
-
-/// Not all due keys were created.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum MakeError {
-    /// The purposes of the keys are unknown.
-    #[error(transparent)]
-    Purposes(#[from] ConfigError),
-    /// A key could not be created.
-    #[error(transparent)]
-    Rotation(#[from] RotationError),
-}
-
-impl MakeError {
-    /// Whether the role lacks a permission that key creation needs.
-    pub(crate) fn is_access_denied(&self) -> bool {
-        matches!(self, Self::Rotation(error) if error.is_access_denied())
+        self.create_keys(&event.payload).await
     }
 }
 
 impl RotateKeys {
     /// Makes the keys that are due. An event of CloudFormation is always answered at the address in it: a
     /// stack would wait an hour for a missing answer. Every other event is treated as the schedule's.
-    async fn make_keys(&self, payload: &RawValue) -> Result<(), Diagnostic> {
+    async fn create_keys(&self, payload: &RawValue) -> Result<(), Diagnostic> {
         let Ok(request) = CloudFormationRequest::of(payload) else {
             tracing::error!(outcome = "failed", reason = "malformed_event");
             return Err(diagnostic("EventError", "the event is an incomplete request of CloudFormation"));
@@ -100,7 +83,7 @@ impl RotateKeys {
         })
     }
 
-    async fn rotate(&self, now: EpochSeconds) -> Result<(), MakeError> {
+    async fn rotate(&self, now: EpochSeconds) -> Result<(), RotateKeysError> {
         for purpose in self.purposes.clone()? {
             let (kind, purpose) = (KeyKind::of(purpose, self.algorithm), purpose.as_str());
             match rotate(&self.table, &self.wrapper, kind, self.policy, now).await? {
@@ -120,7 +103,7 @@ impl RotateKeys {
     }
 }
 
-fn log_failure(error: &MakeError) {
+fn log_failure(error: &RotateKeysError) {
     let error: &(dyn Error + 'static) = error;
     tracing::error!(outcome = "failed", error);
 }

@@ -2,6 +2,7 @@
 //! CloudFormation, and the next ones on a schedule. It is the only function that may write keys.
 
 mod custom_resource;
+mod error;
 mod handler;
 mod retry;
 

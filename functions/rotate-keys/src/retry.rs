@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::telemetry;
 use tokio::time::{Instant, sleep_until};
 
-use crate::handler::MakeError;
+use crate::error::RotateKeysError;
 
 /// For how long denied calls are tried again. What is left of the function's 60 s is for the last attempt and the
 /// answer to CloudFormation.
@@ -17,7 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Retries until a call is not denied, or the time is over. Any other error ends it immediately.
-pub(crate) async fn while_denied(mut attempt: impl AsyncFnMut() -> Result<(), MakeError>) -> Result<(), MakeError> {
+pub(crate) async fn while_denied(
+    mut attempt: impl AsyncFnMut() -> Result<(), RotateKeysError>,
+) -> Result<(), RotateKeysError> {
     let end = Instant::now() + TIMEOUT;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -43,19 +45,19 @@ mod tests {
     use super::*;
     use crate::custom_resource::Outcome;
 
-    fn refused_by_dynamodb(code: &str) -> MakeError {
+    fn refused_by_dynamodb(code: &str) -> RotateKeysError {
         let source = ErrorMetadata::builder().code(code).message("the reason").build();
         RotationError::from(StoreError::Call { operation: "reading the keys", source: source.into() }).into()
     }
 
-    fn denied_by_kms() -> MakeError {
+    fn denied_by_kms() -> RotateKeysError {
         let denied = WrappingError::KmsDenied { key_id: "the-key".to_owned(), operation: "Encrypt" };
         RotationError::from(GenerationError::from(denied)).into()
     }
 
     /// What CloudFormation is told when attempts fail so, one after the other, and the last of these for ever if
     /// `repeats`; how many attempts there were, and how many seconds they took.
-    async fn outcome(errors: Vec<fn() -> MakeError>, repeats: bool) -> (Outcome, usize, u64) {
+    async fn outcome(errors: Vec<fn() -> RotateKeysError>, repeats: bool) -> (Outcome, usize, u64) {
         let (started, mut attempts) = (Instant::now(), 0);
         let result = while_denied(async || {
             let error = errors.get(attempts).or(errors.last().filter(|_| repeats));
@@ -92,7 +94,7 @@ mod tests {
         };
         let unknown = || ConfigError::UnknownPurpose("session".to_owned()).into();
         for (error, part_of_reason) in [
-            (missing as fn() -> MakeError, "reading the keys failed"),
+            (missing as fn() -> RotateKeysError, "reading the keys failed"),
             (malformed, "alg"),
             (unanswered, "KMS did not answer Encrypt"),
             (unknown, "names `session`"),

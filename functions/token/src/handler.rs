@@ -4,20 +4,18 @@ use api::config::{self, TokenParties};
 use api::environment::Environment;
 use api::error::ApiError;
 use auth::EpochSeconds;
-use auth::id::ClientId;
 use auth::introspection::TokenStates;
 use auth::sessions::refresh::Refresher;
 use shared::StartError;
-use shared::http::form::Form;
 use shared::http::problem::ErrorBody;
 use shared::http::{HttpFunction, Route};
 
-use crate::{grants, introspect, revoke};
+use crate::grants::Grants;
+use crate::{introspect, revoke};
 
 pub(crate) struct TokenEndpoints {
-    pub(crate) refresher: Refresher,
-    pub(crate) states: TokenStates,
-    pub(crate) parties: TokenParties,
+    grants: Grants,
+    states: TokenStates,
 }
 
 impl HttpFunction for TokenEndpoints {
@@ -26,10 +24,10 @@ impl HttpFunction for TokenEndpoints {
     const ERROR_BODY: ErrorBody = ErrorBody::OAuth;
     const REJECTS_FOREIGN_PAGES: bool = true;
     const ROUTES: &'static [Route<Self, ApiError>] = &[
-        Route::new("POST /token", "refresh", |endpoints, request| Box::pin(grants::exchange(endpoints, request))),
-        Route::new("POST /revoke", "revoke", |endpoints, request| Box::pin(revoke::revoke(endpoints, request))),
+        Route::new("POST /token", "refresh", |endpoints, request| Box::pin(endpoints.grants.exchange(request))),
+        Route::new("POST /revoke", "revoke", |endpoints, request| Box::pin(revoke::revoke(&endpoints.states, request))),
         Route::new("POST /introspect", "introspect", |endpoints, request| {
-            Box::pin(introspect::introspect(endpoints, request))
+            Box::pin(introspect::introspect(&endpoints.states, &endpoints.grants.parties, request))
         }),
     ];
     type Error = ApiError;
@@ -54,19 +52,11 @@ impl HttpFunction for TokenEndpoints {
             audience: parties.audience.clone(),
             grace_seconds,
         };
-        Ok(Self { refresher, states, parties })
+        Ok(Self { grants: Grants { parties, refresher }, states })
     }
 
     async fn warm_up(&self) -> Result<(), StartError> {
-        self.refresher.tokens.ready(EpochSeconds::now()).await?;
+        self.grants.refresher.tokens.ready(EpochSeconds::now()).await?;
         Ok(())
-    }
-}
-
-/// A client may identify itself (RFC 6749 §3.2.1); there is only one.
-pub(crate) fn check_client(form: &Form) -> Result<(), ApiError> {
-    match form.get("client_id") {
-        Some(client_id) if ClientId::new(client_id) != ClientId::first_party() => Err(ApiError::InvalidClient),
-        None | Some(_) => Ok(()),
     }
 }

@@ -2,15 +2,16 @@
 
 use api::error::ApiError;
 use auth::EpochSeconds;
+use auth::introspection::TokenStates;
 use shared::http::form::Form;
 use shared::http::{Request, Response, StatusCode, response};
 
-use crate::handler::{TokenEndpoints, check_client};
+use crate::client::check_client;
 
 /// 200 once the token is invalid, including one that never was valid (RFC 7009 §2.2).
-pub(crate) async fn revoke(endpoints: &TokenEndpoints, request: &Request) -> Result<Response, ApiError> {
+pub(crate) async fn revoke(states: &TokenStates, request: &Request) -> Result<Response, ApiError> {
     let form = Form::read(request)?;
     check_client(&form)?;
-    endpoints.states.revoke(form.required("token")?, EpochSeconds::now()).await?;
+    states.revoke(form.required("token")?, EpochSeconds::now()).await?;
     Ok(response::empty(StatusCode::OK))
 }

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_the_base64_it_says_it_is_is_an_error_and_no_panic() {
+    fn a_body_that_is_marked_as_base64_and_is_not_is_an_error_and_no_panic() {
         let mut event = event("/me", "", &json!({}));
         event["isBase64Encoded"] = json!(true);
         for (body, is_read) in [(json!("YQ=="), true), (json!(null), true), (json!("YQ"), false), (json!("%%"), false)]

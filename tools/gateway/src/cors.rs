@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_is_told_the_configuration() {
+    fn a_preflight_returns_the_configuration() {
         let headers = preflight_headers(&cors(&["https://a.example.com"]), &from_origin("https://a.example.com"));
         assert_eq!(
             pairs(&headers),

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_by_the_content_type() {
+    fn the_content_type_decides_what_is_text() {
         for text in [
             "text/html",
             "Application/JSON; charset=utf-8",

@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
     /// The route needs what is not emulated.
     Closed,
     FunctionFailed,
-    /// Too many invocations are under way.
+    /// Too many invocations are running.
     FunctionThrottled,
     FunctionTimedOut,
     FunctionUnreachable,

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_had_once_and_says_by_whom() {
+    fn a_lock_has_one_holder_and_its_error_names_it() {
         let directory = std::env::temp_dir().join(format!("latchkey-xtask-{}-lock", std::process::id()));
         let first = Lock::take(&directory).unwrap();
         let message = Lock::take(&directory).unwrap_err().to_string();

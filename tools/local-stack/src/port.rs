@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_says_by_what() {
+    fn a_taken_port_names_the_process() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let message = must_be_free(port).unwrap_err().to_string();

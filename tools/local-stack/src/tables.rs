@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn all_tables_of_the_template_are_made_once_with_their_time_to_live() {
+    fn all_tables_of_the_template_are_created_once_with_their_time_to_live() {
         let endpoint = endpoint();
         let template = Template::load(&workspace::template(), stack("made")).unwrap();
         create(&endpoint, &template).unwrap();

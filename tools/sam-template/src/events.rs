@@ -1,16 +1,17 @@
-//! From the events of functions to the routes of HTTP and REST APIs.
+//! From the events of functions to the routes of HTTP and REST APIs. An event names its API, or belongs to the one that
+//! SAM then adds ([`ApiKind::implicit_id`]).
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    Route, Template,
+    Resource, Route, Template,
+    api::{Api, ApiKind},
+    authorizers::known_authorizer,
     error::{Invalid, Problem},
     functions,
-    http_api::{Api, ApiKind, IMPLICIT_API, known_authorizer},
     resolved::Resolved,
-    rest_api::IMPLICIT_REST_API,
     sorted,
 };
 
@@ -49,17 +50,37 @@ pub(crate) fn events(template: &Template, kind: ApiKind) -> Result<Vec<Event<'_>
     Ok(found)
 }
 
+/// The APIs of a kind, with the routes of all events. `api` reads one resource.
+pub(crate) fn apis(
+    template: &Template,
+    kind: ApiKind,
+    api: fn(&Resource<'_>) -> Result<Api, Invalid>,
+) -> Result<Vec<Api>, Invalid> {
+    let events = events(template, kind)?;
+    let mut apis = template.resources(&[kind.resource_type()])?.iter().map(api).collect::<Result<Vec<_>, _>>()?;
+    let implicit = json!({ "Type": kind.resource_type() });
+    if events.iter().any(|event| event.api.is_none()) && template.resource(kind.implicit_id()).is_none() {
+        // It has no properties of its own, but `Globals` applies to it.
+        apis.push(api(&Resource { template, logical_id: kind.implicit_id(), body: &implicit })?);
+    }
+    for event in events {
+        let id = event.api_id(template)?;
+        // An event may be of an API without SAM.
+        if let Some(api) = apis.iter_mut().find(|api| api.id == id) {
+            event.add_to(api)?;
+        }
+    }
+    apis.sort_by(|one, other| one.logical_id.cmp(&other.logical_id));
+    Ok(apis)
+}
+
 impl Event<'_> {
     /// The id of the API the event belongs to.
     pub(crate) fn api_id(&self, template: &Template) -> Result<String, Invalid> {
         if let Some(api) = &self.api {
             return api.text();
         }
-        let implicit = match self.kind {
-            ApiKind::Http => IMPLICIT_API,
-            ApiKind::Rest => IMPLICIT_REST_API,
-        };
-        Ok(template.physical_name(implicit, &self.at)?.unwrap_or_default())
+        Ok(template.physical_name(self.kind.implicit_id(), &self.at)?.unwrap_or_default())
     }
 
     fn property(&self, name: &str) -> Option<Resolved> {

@@ -1,174 +1,20 @@
-//! HTTP APIs: routes from the events of functions, authorizers, CORS.
-//!
-//! A function's event names its API; one that names none belongs to the API SAM then adds, [`IMPLICIT_API`].
+//! HTTP APIs: their properties, authorizers and CORS.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use serde_json::json;
+use std::collections::BTreeMap;
 
 use crate::{
-    Resource, Template,
-    error::{Invalid, Problem},
-    events::events,
-    functions,
+    Api, ApiKind, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Resource, Template,
+    authorizers::{IAM_AUTHORIZER, function_of, identity_sources, known_authorizer, result_ttl},
+    error::Invalid,
+    events::apis,
     resolved::Resolved,
-    rest_api,
 };
-
-/// Which of API Gateway's products an API is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiKind {
-    /// `AWS::Serverless::HttpApi`.
-    Http,
-    /// `AWS::Serverless::Api`.
-    Rest,
-}
-
-/// An HTTP or REST API of the template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Api {
-    /// Which of the two.
-    pub kind: ApiKind,
-    /// Its key under `Resources`.
-    pub logical_id: String,
-    /// What `Ref` of it gives: the API's id.
-    pub id: String,
-    /// Its routes, in no particular order.
-    pub routes: Vec<Route>,
-    /// Its authorizers by name.
-    pub authorizers: BTreeMap<String, Authorizer>,
-    /// The name of the authorizer of routes that name none. It is already in [`Route::authorizer`].
-    pub default_authorizer: Option<String>,
-    /// Its CORS configuration, if it has one.
-    pub cors: Option<Cors>,
-    /// Whether the default authorizer also applies to preflights, which SAM does for a REST API.
-    pub authorizes_preflights: bool,
-    /// Media types whose bodies a REST API passes as base64.
-    pub binary_media_types: Vec<String>,
-    /// The name of its stage, `$default` for an HTTP API unless the template says otherwise.
-    pub stage: String,
-    /// The stage's variables.
-    pub stage_variables: BTreeMap<String, String>,
-    /// Places in the template that change AWS's responses and that are not read.
-    pub unread: Vec<String>,
-}
-
-/// One route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The method in upper case, or `ANY`. `ANY` for the route `$default`.
-    pub method: String,
-    /// The path, such as `/items/{id}`, or `$default`.
-    pub path: String,
-    /// The logical id of the function it invokes.
-    pub function: String,
-    /// The name of its authorizer; `None` is a public route. The name is a key of [`Api::authorizers`].
-    pub authorizer: Option<String>,
-    /// The version of the event the function gets: `2.0` or `1.0`.
-    pub payload_format_version: String,
-    /// The integration's time limit, if the template sets one.
-    pub timeout: Option<Duration>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authorizer {
-    /// A Lambda function decides.
-    Lambda(LambdaAuthorizer),
-    /// A JWT authorizer of API Gateway's own.
-    Jwt,
-    /// IAM decides.
-    Iam,
-}
-
-/// An authorizer that is a Lambda function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LambdaAuthorizer {
-    /// The logical id of the function.
-    pub function: String,
-    /// Its event.
-    pub event: AuthorizerEvent,
-    /// Whether it answers `isAuthorized` and not an IAM policy.
-    pub enable_simple_responses: bool,
-    /// What a request must have, such as `$request.header.Authorization`, in the order SAM writes it. Those of a REST
-    /// API are written the same way here.
-    pub identity_sources: Vec<String>,
-    /// How long a decision is cached; zero is not at all.
-    pub result_ttl: Duration,
-}
-
-/// The event of an authorizer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthorizerEvent {
-    /// Payload format 2.0 of an HTTP API.
-    HttpV2,
-    /// Payload format 1.0 of an HTTP API.
-    HttpV1,
-    /// The request, by a REST API.
-    RestRequest,
-    /// The value of its one identity source, by a REST API.
-    RestToken {
-        /// A regular expression that the whole token must match, or the authorizer is not called.
-        validation: Option<String>,
-    },
-}
-
-/// The CORS configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are CloudFormation's")]
-pub struct Cors {
-    pub allow_credentials: bool,
-    pub allow_headers: Vec<String>,
-    pub allow_methods: Vec<String>,
-    pub allow_origins: Vec<String>,
-    pub expose_headers: Vec<String>,
-    pub max_age: Option<u64>,
-}
-
-/// The logical id of the API that SAM adds for events which name none.
-pub(crate) const IMPLICIT_API: &str = "ServerlessHttpApi";
-
-const TYPE: &str = "AWS::Serverless::HttpApi";
-
-/// SAM's name for a route's authorizer when IAM decides.
-pub(crate) const IAM_AUTHORIZER: &str = "AWS_IAM";
-
-/// SAM's own default for `ReauthorizeEvery`.
-const DEFAULT_RESULT_TTL_SECONDS: u64 = 300;
 
 /// Properties that shape answers and are not read.
 const UNREAD: [&str; 5] = ["DefaultRouteSettings", "DefinitionBody", "DefinitionUri", "Domain", "RouteSettings"];
 
 pub(crate) fn read(template: &Template) -> Result<Vec<Api>, Invalid> {
-    let events = events(template, ApiKind::Http)?;
-    let mut apis = template.resources(&[TYPE])?.iter().map(api).collect::<Result<Vec<_>, _>>()?;
-    let implicit = json!({ "Type": TYPE });
-    if events.iter().any(|event| event.api.is_none()) && template.resource(IMPLICIT_API).is_none() {
-        // It has no properties of its own, but `Globals` holds for it.
-        apis.push(api(&Resource { template, logical_id: IMPLICIT_API, body: &implicit })?);
-    }
-    for event in events {
-        let id = event.api_id(template)?;
-        // An event of an API that SAM does not make is among `others`.
-        if let Some(api) = apis.iter_mut().find(|api| api.id == id) {
-            event.add_to(api)?;
-        }
-    }
-    apis.sort_by(|one, other| one.logical_id.cmp(&other.logical_id));
-    Ok(apis)
-}
-
-pub(crate) fn others(template: &Template) -> Result<Vec<String>, Invalid> {
-    let kinds = ["AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi"];
-    let mut others: Vec<String> = template.resources(&kinds)?.iter().map(Resource::at).collect();
-    for (kind, apis) in [(ApiKind::Http, read(template)?), (ApiKind::Rest, rest_api::read(template)?)] {
-        for event in events(template, kind)? {
-            let id = event.api_id(template)?;
-            if !apis.iter().any(|api| api.id == id) {
-                others.push(event.at);
-            }
-        }
-    }
-    Ok(others)
+    apis(template, ApiKind::Http, api)
 }
 
 fn api(resource: &Resource<'_>) -> Result<Api, Invalid> {
@@ -236,50 +82,6 @@ fn read_authorizer(template: &Template, authorizer: &Resolved) -> Result<Authori
         identity_sources: identity_sources(authorizer)?,
         result_ttl: result_ttl(authorizer)?,
     }))
-}
-
-/// The identity sources of an authorizer that are lists of names.
-pub(crate) fn identity_sources(authorizer: &Resolved) -> Result<Vec<String>, Invalid> {
-    let identity = authorizer.get("Identity");
-    let mut sources = Vec::new();
-    for (key, prefix) in [
-        ("Headers", "$request.header."),
-        ("QueryStrings", "$request.querystring."),
-        ("Context", "$context."),
-        ("StageVariables", "$stageVariables."),
-    ] {
-        let names = identity.as_ref().and_then(|identity| identity.get(key));
-        let names = names.map_or_else(|| Ok(Vec::new()), |names| names.texts())?;
-        sources.extend(names.iter().map(|name| format!("{prefix}{name}")));
-    }
-    Ok(sources)
-}
-
-/// How long the decisions of an authorizer are cached.
-pub(crate) fn result_ttl(authorizer: &Resolved) -> Result<Duration, Invalid> {
-    let seconds = authorizer.get("Identity").and_then(|identity| identity.get("ReauthorizeEvery"));
-    let seconds = seconds.map_or(Ok(DEFAULT_RESULT_TTL_SECONDS), |seconds| seconds.unsigned())?;
-    Ok(Duration::from_secs(seconds))
-}
-
-/// The function whose ARN this is.
-pub(crate) fn function_of(template: &Template, arn: &Resolved) -> Result<String, Invalid> {
-    let text = arn.text()?;
-    for function in template.resources(&[functions::TYPE])? {
-        if template.attribute(function.logical_id, "Arn", &arn.at)? == text {
-            return Ok(function.logical_id.to_owned());
-        }
-    }
-    Err(Invalid::expected(&arn.at, "the ARN of a function of this template, such as !GetAtt MyFunction.Arn"))
-}
-
-pub(crate) fn known_authorizer(name: &Resolved, authorizers: &BTreeMap<String, Authorizer>) -> Result<String, Invalid> {
-    let text = name.text()?;
-    if authorizers.contains_key(&text) {
-        Ok(text)
-    } else {
-        Err(Invalid::new(&name.at, Problem::UnknownAuthorizer(text)))
-    }
 }
 
 fn read_cors(cors: &Resolved) -> Result<Option<Cors>, Invalid> {

@@ -7,6 +7,8 @@
 //!
 //! Evaluation is lazy. A parameter without a default and a value is an error only if it is needed.
 
+mod api;
+mod authorizers;
 mod error;
 mod events;
 mod functions;
@@ -28,14 +30,14 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{error::Invalid, resolved::Resolved};
 pub use crate::{
+    api::{Api, ApiKind, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Route},
     error::{Error, Problem},
     functions::Function,
-    http_api::{Api, ApiKind, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Route},
     parameters::Parameters,
     tables::Table,
 };
+use crate::{error::Invalid, resolved::Resolved};
 
 /// A template and the parameters it is read with.
 #[derive(Debug)]
@@ -104,13 +106,26 @@ impl Template {
         rest_api::read(self).map_err(|invalid| self.locate(invalid))
     }
 
-    /// APIs of the template that neither of the two speaks of, by their place in the template: WebSocket APIs, and
-    /// those made without SAM.
+    /// The other APIs of the template, by their place in it: WebSocket APIs, and those defined without SAM.
     ///
     /// # Errors
     /// A resource or event is not as SAM wants it.
     pub fn other_apis(&self) -> Result<Vec<String>, Error> {
-        http_api::others(self).map_err(|invalid| self.locate(invalid))
+        self.others().map_err(|invalid| self.locate(invalid))
+    }
+
+    fn others(&self) -> Result<Vec<String>, Invalid> {
+        let types = ["AWS::ApiGatewayV2::Api", "AWS::ApiGateway::RestApi"];
+        let mut others: Vec<String> = self.resources(&types)?.iter().map(Resource::at).collect();
+        for (kind, apis) in [(ApiKind::Http, http_api::read(self)?), (ApiKind::Rest, rest_api::read(self)?)] {
+            for event in events::events(self, kind)? {
+                let id = event.api_id(self)?;
+                if !apis.iter().any(|api| api.id == id) {
+                    others.push(event.at);
+                }
+            }
+        }
+        Ok(others)
     }
 
     /// The parameters the template is read with.

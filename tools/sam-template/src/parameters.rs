@@ -165,16 +165,16 @@ Resources: { R: { Type: X } }
 
     #[test]
     fn constraints_hold_and_their_messages_show_no_value() {
-        assert_eq!(refusal("Number", "1"), "the parameter Number is refused: it must be at least 2");
-        assert_eq!(refusal("Number", "11"), "the parameter Number is refused: it must be at most 10");
-        assert_eq!(refusal("Number", "x"), "the parameter Number is refused: it must be a number");
-        assert_eq!(refusal("Required", "abc"), "the parameter Required is refused: it must have at least 4 characters");
+        assert_eq!(refusal("Number", "1"), "the parameter Number is invalid: it must be at least 2");
+        assert_eq!(refusal("Number", "11"), "the parameter Number is invalid: it must be at most 10");
+        assert_eq!(refusal("Number", "x"), "the parameter Number is invalid: it must be a number");
+        assert_eq!(refusal("Required", "abc"), "the parameter Required is invalid: it must have at least 4 characters");
         assert_eq!(
             refusal("Required", "secret!"),
-            "the parameter Required is refused: it must have at most 6 characters"
+            "the parameter Required is invalid: it must have at most 6 characters"
         );
-        assert_eq!(refusal("Choice", "three"), "the parameter Choice is refused: it must be one of one, two");
-        assert_eq!(refusal("Pattern", "A1"), "the parameter Pattern is refused: it must be lower case or empty");
+        assert_eq!(refusal("Choice", "three"), "the parameter Choice is invalid: it must be one of one, two");
+        assert_eq!(refusal("Pattern", "A1"), "the parameter Pattern is invalid: it must be lower case or empty");
     }
 
     #[test]

@@ -4,10 +4,8 @@
 //! unique within a template, so an ARN or a name leads back to its resource.
 
 use crate::{
-    Parameters, Resource, Template,
+    ApiKind, Parameters, Resource, Template,
     error::{Invalid, Problem},
-    http_api::IMPLICIT_API,
-    rest_api::IMPLICIT_REST_API,
 };
 
 impl Template {
@@ -31,9 +29,7 @@ impl Template {
         };
         let kind = match self.resource(logical_id) {
             Some(resource) => resource.kind().to_owned(),
-            None if logical_id == IMPLICIT_API => "AWS::Serverless::HttpApi".to_owned(),
-            None if logical_id == IMPLICIT_REST_API => "AWS::Serverless::Api".to_owned(),
-            None => "AWS::IAM::Role".to_owned(),
+            None => ApiKind::of_implicit(logical_id).map_or("AWS::IAM::Role", ApiKind::resource_type).to_owned(),
         };
         let Parameters { region, account_id, .. } = &self.parameters;
         let value = match (kind.as_str(), attribute) {
@@ -68,7 +64,7 @@ impl Template {
     /// Resources that are not in the template because SAM adds them: the implicit API, and each function's role.
     fn is_made_by_sam(&self, logical_id: &str) -> bool {
         let role_of = logical_id.strip_suffix("Role").and_then(|function| self.resource(function));
-        [IMPLICIT_API, IMPLICIT_REST_API].contains(&logical_id)
+        ApiKind::of_implicit(logical_id).is_some()
             || role_of.is_some_and(|function| function.kind() == "AWS::Serverless::Function")
     }
 }

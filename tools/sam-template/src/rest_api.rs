@@ -2,23 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::json;
-
 use crate::{
     Api, ApiKind, Authorizer, AuthorizerEvent, Cors, LambdaAuthorizer, Resource, Template,
+    authorizers::{IAM_AUTHORIZER, function_of, identity_sources, known_authorizer, result_ttl},
     error::Invalid,
-    events::events,
-    http_api::{IAM_AUTHORIZER, function_of, identity_sources, known_authorizer, result_ttl},
+    events::apis,
     resolved::Resolved,
 };
 
-/// The logical id of the API that SAM adds for events which name none.
-pub(crate) const IMPLICIT_REST_API: &str = "ServerlessRestApi";
-
-/// The stage of that API.
+/// The stage of the API that SAM adds.
 const IMPLICIT_STAGE: &str = "Prod";
-
-const TYPE: &str = "AWS::Serverless::Api";
 
 /// Properties that shape answers and are not read.
 const UNREAD: [&str; 11] = [
@@ -39,21 +32,7 @@ const UNREAD: [&str; 11] = [
 const UNREAD_AUTH: [&str; 4] = ["ApiKeyRequired", "InvokeRole", "ResourcePolicy", "UsagePlan"];
 
 pub(crate) fn read(template: &Template) -> Result<Vec<Api>, Invalid> {
-    let events = events(template, ApiKind::Rest)?;
-    let mut apis = template.resources(&[TYPE])?.iter().map(api).collect::<Result<Vec<_>, _>>()?;
-    let implicit = json!({ "Type": TYPE });
-    if events.iter().any(|event| event.api.is_none()) && template.resource(IMPLICIT_REST_API).is_none() {
-        // It has no properties of its own, but `Globals` holds for it.
-        apis.push(api(&Resource { template, logical_id: IMPLICIT_REST_API, body: &implicit })?);
-    }
-    for event in events {
-        let id = event.api_id(template)?;
-        if let Some(api) = apis.iter_mut().find(|api| api.id == id) {
-            event.add_to(api)?;
-        }
-    }
-    apis.sort_by(|one, other| one.logical_id.cmp(&other.logical_id));
-    Ok(apis)
+    apis(template, ApiKind::Rest, api)
 }
 
 fn api(resource: &Resource<'_>) -> Result<Api, Invalid> {

@@ -187,7 +187,7 @@ fn deploy(template: &Template) -> Result<(), sam_template::Error> {
 /// CloudFormation refuses such values by the same patterns and ranges before it makes anything. What it cannot see, a
 /// function refuses at its start (`e2e/tests/start.rs`).
 #[test]
-fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
+fn a_bad_deployment_parameter_is_rejected_before_anything_is_created() {
     deploy(&template(&[])).unwrap();
     for (name, bad, reason) in [
         ("Issuer", "http://login.example.com", "it must be an https URL without query or fragment, or empty"),
@@ -199,8 +199,8 @@ fn a_bad_deployment_parameter_is_refused_before_anything_is_made() {
         ("RefreshGraceSeconds", "61", "it must be at most 60"),
         ("MinPasswordLength", "7", "it must be at least 8"),
         ("AuthorizerCacheSeconds", "61", "it must be one of 0, 10, 30, 60, 300, 3600"),
-        ("AllowedMethods", "get", "it must be methods of HTTP in capitals, separated by commas alone"),
-        ("AllowedHeaders", "*", "it must be names of headers in small letters, separated by commas alone"),
+        ("AllowedMethods", "get", "it must be HTTP methods in capitals, separated only by commas"),
+        ("AllowedHeaders", "*", "it must be header names in lower case, separated only by commas"),
         ("FreeAttemptsPerAddress", "0", "it must be at least 1"),
         ("Registration", "maybe", "it must be one of enabled, disabled"),
         ("SigningAlgorithm", "none", "it must be one of ES256, RS256, EdDSA, HS256"),

@@ -1,4 +1,4 @@
-//! The services of `auth` on tables of a test's own, with a clock that the test holds.
+//! The services of `auth` on tables of the test's own, with a clock of the test.
 
 use auth::EpochSeconds;
 use auth::accounts::{AccountError, Accounts, new_user};
@@ -47,7 +47,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 
 const ISSUER: &str = "https://api.example.com";
 const AUDIENCE: &str = "latchkey";
-/// Longer than any test's clock runs.
+/// Longer than the clock of any test.
 const KEY_SECONDS: u64 = 400 * 24 * 60 * 60;
 
 /// Tokens as a client has them.
@@ -114,7 +114,7 @@ pub struct Fixture {
     pub states: TokenStates,
 }
 
-/// What wraps the keys of tests.
+/// The wrapper of the tests' keys.
 pub fn wrapper() -> KeyWrapper {
     KeyWrapper::local(&SecretString::from(STANDARD.encode([1; 32]))).unwrap()
 }
@@ -258,7 +258,7 @@ impl Fixture {
         Rejection::of(self.authorize(access_token, now).await)
     }
 
-    /// What the authorizer says.
+    /// The authorizer's result.
     pub async fn authorize(
         &self,
         access_token: &str,

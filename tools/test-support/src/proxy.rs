@@ -1,5 +1,5 @@
-//! A TCP proxy before DynamoDB Local: it shows every call and what it consumed, and loses answers or whole calls on
-//! request.
+//! A TCP proxy in front of DynamoDB Local: it records every call and its capacity, and drops requests or responses on
+//! demand.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -8,16 +8,16 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is made and answered.
     Pass,
-    /// It never gets there.
+    /// The request is dropped.
     Lost,
-    /// It is made, but its answer is lost.
+    /// The request is made, and its response is dropped.
     AnswerLost,
-    /// It is refused because a transaction is under way, which DynamoDB Local never says.
+    /// It is refused because a transaction is in progress, which DynamoDB Local never reports.
     Conflict,
 }
 
@@ -141,7 +141,7 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
     if fate == Fate::Conflict {
         return client.write_all(conflict(&call.operation).as_bytes()).await;
     }
-    // Asked for on the way, so that the functions need not.
+    // Added by the proxy, so that the functions do not request it.
     let mut body = call.body.clone();
     body["ReturnConsumedCapacity"] = "TOTAL".into();
     let body = body.to_string();

@@ -49,7 +49,7 @@ const BREAKAGES: &[Breakage] = &[
         finding: r#"allowMethods is "GET,POST,PUT,PATCH,DELETE", and must be a list of texts"#,
     },
     Breakage {
-        what: "how long a verdict is kept is a parameter's text",
+        what: "the cache time of decisions is a parameter's text",
         from: "              ReauthorizeEvery: !If
                 - CacheIsOff
                 - 0",
@@ -59,12 +59,12 @@ const BREAKAGES: &[Breakage] = &[
         finding: r#"authorizerResultTtlInSeconds is "0", and must be a number of 0 or more"#,
     },
     Breakage {
-        what: "verdicts are kept though the parameter says they are not",
+        what: "decisions are cached although the parameter says they are not",
         from: "                - CacheIsOff
                 - 0",
         to: "                - CacheIsOff
                 - 300",
-        finding: "a verdict is kept for 300 s, and AuthorizerCacheSeconds is 0",
+        finding: "a decision is cached for 300 s, and AuthorizerCacheSeconds is 0",
     },
     Breakage {
         what: "the authorizer's simple answers are not understood",

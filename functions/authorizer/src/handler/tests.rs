@@ -96,7 +96,7 @@ fn rest_and_web_socket_get_a_policy_or_unauthorized() {
 }
 
 #[test]
-fn a_token_that_was_valid_and_is_revoked_is_told_apart_from_one_that_is_not_valid() {
+fn a_revoked_token_is_distinguished_from_an_invalid_one() {
     let of = |error| DecisionError::Authorization(error).rejection();
     assert_eq!(of(Refusal::Expired.into()), Some(Rejection::NotValid));
     for revoked in [Revoked::Token, Revoked::Session, Revoked::Epoch, Revoked::TooMany] {

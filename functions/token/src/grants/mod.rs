@@ -2,18 +2,26 @@
 
 mod refresh_token;
 
+use api::config::TokenParties;
 use api::error::ApiError;
+use auth::sessions::refresh::Refresher;
 use shared::http::form::Form;
 use shared::http::{Request, Response};
 
-use crate::handler::TokenEndpoints;
+/// The services that exchange grants for tokens.
+pub(crate) struct Grants {
+    pub(crate) parties: TokenParties,
+    pub(crate) refresher: Refresher,
+}
 
-/// The tokens that a grant is exchanged for.
-pub(crate) async fn exchange(endpoints: &TokenEndpoints, request: &Request) -> Result<Response, ApiError> {
-    let iss = api::request::issuer(request, &endpoints.parties)?;
-    let form = Form::read(request)?;
-    match form.required("grant_type")? {
-        "refresh_token" => refresh_token::exchange(endpoints, request, &form, &iss).await,
-        _ => Err(ApiError::UnsupportedGrantType),
+impl Grants {
+    /// The tokens for a grant.
+    pub(crate) async fn exchange(&self, request: &Request) -> Result<Response, ApiError> {
+        let iss = api::request::issuer(request, &self.parties)?;
+        let form = Form::read(request)?;
+        match form.required("grant_type")? {
+            "refresh_token" => refresh_token::exchange(&self.refresher, request, &form, &iss).await,
+            _ => Err(ApiError::UnsupportedGrantType),
+        }
     }
 }

@@ -3,13 +3,14 @@
 use api::error::ApiError;
 use api::request::network;
 use auth::EpochSeconds;
+use auth::sessions::refresh::Refresher;
 use shared::http::form::Form;
 use shared::http::{Request, Response};
 
-use crate::handler::{TokenEndpoints, check_client};
+use crate::client::check_client;
 
 pub(super) async fn exchange(
-    endpoints: &TokenEndpoints,
+    refresher: &Refresher,
     request: &Request,
     form: &Form,
     iss: &str,
@@ -19,6 +20,6 @@ pub(super) async fn exchange(
         return Err(ApiError::InvalidScope);
     }
     let presented = form.required("refresh_token")?;
-    let tokens = endpoints.refresher.refresh(presented, iss, || network(request), EpochSeconds::now()).await?;
+    let tokens = refresher.refresh(presented, iss, || network(request), EpochSeconds::now()).await?;
     Ok(api::response::tokens(&tokens)?)
 }

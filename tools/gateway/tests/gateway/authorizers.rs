@@ -1,4 +1,4 @@
-//! Who gets through, and what everyone else is told.
+//! Which requests are allowed, and the responses to the others.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn with_token(gateway: &Gateway, token: &str) -> Answer {
 }
 
 #[test]
-fn without_identity_it_is_401_and_nobody_is_asked() {
+fn without_identity_it_is_401_and_the_authorizer_is_not_called() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     for headers in [&[][..], &["X-Token:"], &["X-Token:   "], &["X-Other: allow"], &["Cookie: X-Token=allow"]] {
@@ -69,7 +69,7 @@ fn an_allowed_request_carries_the_context() {
 }
 
 #[test]
-fn a_denied_request_is_403_and_goes_no_further() {
+fn a_denied_request_is_403_and_the_function_is_not_called() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     with_token(&gateway, "deny").assert_own(403, "Forbidden");
@@ -77,7 +77,7 @@ fn a_denied_request_is_403_and_goes_no_further() {
 }
 
 #[test]
-fn whatever_is_no_verdict_is_500_and_goes_no_further() {
+fn an_invalid_authorizer_response_is_500_and_the_function_is_not_called() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     for token in ["fail", "garbage", "break", "no verdict", "text verdict", "policy"] {
@@ -141,7 +141,7 @@ fn repeated_identity_headers_are_one_value() {
 }
 
 #[test]
-fn verdicts_are_kept_by_all_identity_sources_where_the_template_says_so() {
+fn decisions_are_cached_by_all_identity_sources_if_the_template_says_so() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     let get = |tenant: &str, token: &str| {
@@ -163,7 +163,7 @@ fn verdicts_are_kept_by_all_identity_sources_where_the_template_says_so() {
 }
 
 #[test]
-fn verdicts_are_not_kept_where_the_template_says_zero() {
+fn decisions_are_not_cached_if_the_template_says_zero() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     with_token(&gateway, "allow");

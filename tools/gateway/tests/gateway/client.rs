@@ -1,4 +1,4 @@
-//! An HTTP client that sends exactly the bytes it is told, which no library would.
+//! An HTTP client that sends exact bytes, which no library does.
 
 use std::{
     io::{Read, Write},
@@ -78,7 +78,7 @@ pub(crate) fn send_body(port: u16, request_line: &str, headers: &[&str], body: &
 /// Sends bytes and reads until the other side closes. `None` is no answer at all.
 pub(crate) fn send_bytes(port: u16, message: &[u8]) -> Option<Answer> {
     let mut stream = connect(port);
-    // The other side may have heard enough before it has heard everything, and an end by reset is an end.
+    // The other side may close the connection early, also by a reset.
     let _ = stream.write_all(message);
     let mut received = Vec::new();
     let _ = stream.read_to_end(&mut received);

@@ -1,4 +1,4 @@
-//! Starting: what is said, and how it fails.
+//! The command line: output and errors.
 
 use std::{net::TcpListener, process::Output};
 

@@ -13,7 +13,7 @@ use crate::{
     process::Gateway,
 };
 
-/// So many requests side by side, and what came back.
+/// Concurrent requests, and their responses.
 fn at_once(number: usize, send: impl Fn() -> Answer + Clone + Send + 'static) -> Vec<Answer> {
     let requests: Vec<_> = (0..number)
         .map(|_| {
@@ -25,7 +25,7 @@ fn at_once(number: usize, send: impl Fn() -> Answer + Clone + Send + 'static) ->
 }
 
 #[test]
-fn of_300_requests_at_once_that_take_long_all_are_answered_and_90_are_under_way() {
+fn of_300_concurrent_slow_requests_all_are_answered_and_90_run_at_once() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     let port = gateway.port;
@@ -34,9 +34,9 @@ fn of_300_requests_at_once_that_take_long_all_are_answered_and_90_are_under_way(
     for answer in &throttled {
         answer.assert_own(503, "Service Unavailable");
     }
-    // Who comes late on a slow machine may find a place that is free again.
+    // On a slow machine a late request may find a free place again.
     assert!(served.len() >= 90 && throttled.len() >= 100, "{} served", served.len());
-    assert_eq!(functions.most_under_way(), 90);
+    assert_eq!(functions.most_at_once(), 90);
     gateway.wait_for_error(
         "pause: 90 invocations are already running, the limit set by --concurrency: this one is throttled",
     );
@@ -60,7 +60,7 @@ fn the_limit_is_chosen_and_holds_for_each_function() {
     let port = gateway.port;
     let answers = at_once(20, move || send(port, "GET /pause", &[]));
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 2);
-    assert_eq!(functions.most_under_way(), 2);
+    assert_eq!(functions.most_at_once(), 2);
     let paused = thread::spawn(move || at_once(2, move || send(port, "GET /pause", &[])));
     thread::sleep(Duration::from_millis(200));
     assert_eq!(send(port, "GET /pause", &[]).status, 503);
@@ -69,7 +69,7 @@ fn the_limit_is_chosen_and_holds_for_each_function() {
 }
 
 #[test]
-fn an_invocation_that_nobody_waits_for_any_more_keeps_its_place() {
+fn an_abandoned_invocation_keeps_its_place() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start_with(functions.port, &["--api", "Api", "--concurrency", "1"]);
     let port = gateway.port;
@@ -85,7 +85,7 @@ fn an_invocation_that_nobody_waits_for_any_more_keeps_its_place() {
         assert!(started.elapsed() < Duration::from_secs(10));
         thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(functions.most_under_way(), 1);
+    assert_eq!(functions.most_at_once(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Clients of every kind, and the end.
+//! Clients of every kind, and the shutdown.
 
 use std::{
     io::{Read, Write},
@@ -156,18 +156,18 @@ fn two_hundred_connections_at_once_are_all_served() {
 }
 
 #[test]
-fn it_ends_when_asked_and_lets_requests_under_way_end() {
+fn it_stops_on_sigterm_and_lets_running_requests_finish() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let functions = InvokeApi::start();
         let mut gateway = Gateway::start(functions.port);
         let port = gateway.port;
         let idle = connect(port);
-        let under_way = thread::spawn(move || send(port, "GET /hang", &[]));
+        let running = thread::spawn(move || send(port, "GET /hang", &[]));
         while functions.calls("hang").is_empty() {
             thread::sleep(Duration::from_millis(10));
         }
         gateway.signal(signal);
-        under_way.join().unwrap().assert_own(503, "Service Unavailable");
+        running.join().unwrap().assert_own(503, "Service Unavailable");
         assert_eq!(gateway.wait().code(), Some(0), "{signal}");
         drop(idle);
     }

@@ -1,4 +1,4 @@
-//! What browsers on other origins are told.
+//! CORS, as browsers see it.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What functions are told of a request.
+//! The events of functions.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn the_event_is_payload_format_2_with_nothing_more() {
     );
     assert_eq!(answer.status, 200);
     let mut event = answer.json();
-    // What is new with each request, by its form.
+    // Values that differ in each request, by their form.
     let context = &mut event["requestContext"];
     let id = context["requestId"].take();
     assert_eq!(answer.header("apigw-requestid"), id.as_str());
@@ -145,7 +145,7 @@ fn a_body_in_chunks_is_whole_and_has_a_length() {
 }
 
 #[test]
-fn a_client_that_names_no_host_is_told_of_by_the_domain_name() {
+fn the_domain_name_replaces_a_missing_host() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     let event = send_bytes(gateway.port, b"GET /open HTTP/1.0\r\n\r\n").unwrap().json();

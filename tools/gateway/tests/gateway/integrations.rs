@@ -1,4 +1,4 @@
-//! What clients get of what functions answer, and of what they do not.
+//! Responses of functions, and responses when they fail.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ fn an_answer_of_another_shape_is_500() {
     ] {
         respond(&gateway, garbage).assert_own(500, "Internal Server Error");
     }
-    // Nothing at all, too: an empty body reaches the function as none, and it says as much.
+    // An empty response too: an empty body reaches the function as none, and it returns the same.
     send(gateway.port, "POST /respond", &[]).assert_own(500, "Internal Server Error");
     assert_eq!(say_json(&gateway, &json!({ "statusCode": 200 })).status, 200);
 }
@@ -174,7 +174,7 @@ fn ten_megabytes_are_taken_and_not_one_byte_more() {
 }
 
 #[test]
-fn a_client_that_asks_first_is_told_not_to_send_too_much() {
+fn a_client_that_expects_100_continue_gets_a_413_for_a_large_body() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     let head = "POST /size HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 10485761\r\n\r\n";

@@ -1,5 +1,5 @@
-//! The Lambda Invoke API, with functions that behave in every way a function can. It is a real HTTP server: the other
-//! end of the protocol, for what a healthy `cargo lambda watch` would never do.
+//! The Lambda Invoke API, with functions that behave in every way a function can. It is a real HTTP server, for behaviour
+//! that a healthy `cargo lambda watch` never shows.
 
 use std::{
     collections::BTreeMap,
@@ -25,12 +25,12 @@ type Calls = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
 pub(crate) struct InvokeApi {
     pub(crate) port: u16,
     calls: Calls,
-    under_way: Arc<UnderWay>,
+    running: Arc<Running>,
 }
 
-/// How many invocations of `pause` are under way, and the most that were.
+/// How many invocations of `pause` are running, and the maximum.
 #[derive(Default)]
-struct UnderWay {
+struct Running {
     now: AtomicUsize,
     most: AtomicUsize,
 }
@@ -40,18 +40,18 @@ impl InvokeApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let calls = Calls::default();
-        let under_way = Arc::<UnderWay>::default();
-        let (shared, counted) = (Arc::clone(&calls), Arc::clone(&under_way));
+        let running = Arc::<Running>::default();
+        let (shared, counted) = (Arc::clone(&calls), Arc::clone(&running));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve(listener, shared, counted));
         });
-        Self { port, calls, under_way }
+        Self { port, calls, running }
     }
 
-    /// The most invocations of `pause` that were under way at once.
-    pub(crate) fn most_under_way(&self) -> usize {
-        self.under_way.most.load(Ordering::SeqCst)
+    /// The most invocations of `pause` that ran at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.running.most.load(Ordering::SeqCst)
     }
 
     /// The events a function was invoked with so far.
@@ -65,7 +65,7 @@ impl InvokeApi {
     }
 }
 
-/// A port at which nobody listens, and nobody else can as long as this lives.
+/// A port at which nothing listens, reserved as long as this lives.
 pub(crate) struct Silence {
     pub(crate) port: u16,
     _socket: tokio::net::TcpSocket,
@@ -84,14 +84,14 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-async fn serve(listener: TcpListener, calls: Calls, under_way: Arc<UnderWay>) {
+async fn serve(listener: TcpListener, calls: Calls, running: Arc<Running>) {
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (calls, under_way) = (Arc::clone(&calls), Arc::clone(&under_way));
+        let (calls, running) = (Arc::clone(&calls), Arc::clone(&running));
         tokio::spawn(async move {
-            let service = service_fn(|request| invoke(request, Arc::clone(&calls), Arc::clone(&under_way)));
+            let service = service_fn(|request| invoke(request, Arc::clone(&calls), Arc::clone(&running)));
             // A gateway that has given up closes the connection: no failure of this side.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -101,7 +101,7 @@ async fn serve(listener: TcpListener, calls: Calls, under_way: Arc<UnderWay>) {
 async fn invoke(
     request: Request<hyper::body::Incoming>,
     calls: Calls,
-    under_way: Arc<UnderWay>,
+    running: Arc<Running>,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
     let path = request.uri().path().to_owned();
     let binary = path
@@ -126,10 +126,10 @@ async fn invoke(
             Ok(answer(StatusCode::OK, body))
         }
         "pause" => {
-            let now = under_way.now.fetch_add(1, Ordering::SeqCst) + 1;
-            under_way.most.fetch_max(now, Ordering::SeqCst);
+            let now = running.now.fetch_add(1, Ordering::SeqCst) + 1;
+            running.most.fetch_max(now, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_secs(4)).await;
-            under_way.now.fetch_sub(1, Ordering::SeqCst);
+            running.now.fetch_sub(1, Ordering::SeqCst);
             Ok(answer(StatusCode::OK, json!({ "statusCode": 200 }).to_string()))
         }
         "fail" => Ok(failure()),
@@ -145,7 +145,7 @@ async fn invoke(
     }
 }
 
-/// Decides by the first identity source, or the token where there is one.
+/// Decides by the first identity source, or by the token.
 async fn guard(event: &Value) -> Result<Response<Full<Bytes>>, io::Error> {
     let of_request = event["identitySource"][0].as_str().or(event["identitySource"].as_str());
     let token = of_request.or(event["authorizationToken"].as_str()).or(event["headers"]["x-token"].as_str());

@@ -80,7 +80,7 @@ fn a_policy_that_was_kept_is_evaluated_for_each_method() {
 }
 
 #[test]
-fn whatever_does_not_allow_denies_and_what_is_no_policy_is_an_error() {
+fn anything_but_an_allow_denies_and_an_invalid_policy_is_an_error() {
     let functions = InvokeApi::start();
     let gateway = start(&functions);
     get(&gateway, "/beta/items/1", "policy against").assert_own(403, "Forbidden");

@@ -45,7 +45,7 @@ fn a_changed_template_is_served_and_a_broken_one_is_not() {
     assert_eq!((status("/open"), status("/opened")), (404, 200));
 
     copy.edit(|text| format!("{text}\nx: ["));
-    gateway.wait_for_error("changed, and the routes before it stay: ");
+    gateway.wait_for_error("changed, and the previous routes stay: ");
     assert_eq!((status("/open"), status("/opened")), (404, 200));
 
     copy.edit(|text| text.replace("\nx: [", "").replace("Path: /opened,", "Path: /open,"));

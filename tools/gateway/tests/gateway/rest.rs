@@ -28,7 +28,7 @@ fn assert_own(answer: &Answer, status: u16, kind: &str, body: &Value) {
 }
 
 #[test]
-fn a_token_authorizer_is_told_the_token_alone_and_its_context_becomes_text() {
+fn a_token_authorizer_gets_only_the_token_and_its_context_becomes_text() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     let answer = send(gateway.port, "GET /prod/items/a%20b?q=1&q=2", &["X-Token: policy for all", "X-A: 1", "X-A: 2"]);
@@ -57,7 +57,7 @@ fn a_token_authorizer_is_told_the_token_alone_and_its_context_becomes_text() {
 }
 
 #[test]
-fn a_request_authorizer_is_told_the_request() {
+fn a_request_authorizer_gets_the_request() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     assert_eq!(get(&gateway, "/prod/requested?tenant=a", "policy for this").status, 200);
@@ -75,7 +75,7 @@ fn a_request_authorizer_is_told_the_request() {
 }
 
 #[test]
-fn without_a_token_of_the_right_form_it_is_401_and_nobody_is_asked() {
+fn without_a_well_formed_token_it_is_401_and_the_authorizer_is_not_called() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     for headers in [&[][..], &["X-Token:"], &["X-Token: NOT LIKE THIS"], &["X-Token: almost 1"]] {
@@ -86,7 +86,7 @@ fn without_a_token_of_the_right_form_it_is_401_and_nobody_is_asked() {
 }
 
 #[test]
-fn who_is_refused_is_told_how() {
+fn a_denied_client_gets_the_response_of_its_api() {
     let functions = InvokeApi::start();
     let gateway = start(functions.port);
     let denied = |how: &str| json!({ "Message": format!("User is not authorized to access this resource{how}") });
@@ -103,7 +103,7 @@ fn who_is_refused_is_told_how() {
         assert_own(&get(&gateway, "/prod/items", token), status, kind, &body);
     }
     assert!(functions.calls("echo").is_empty());
-    // A policy for one method, kept and used for another.
+    // A policy for one method, cached and used for another.
     assert_eq!(get(&gateway, "/prod/items/1", "policy for this").status, 200);
     assert_own(&get(&gateway, "/prod/items/2", "policy for this"), 403, "AccessDeniedException", &denied(""));
 }
@@ -133,7 +133,7 @@ fn an_encoded_path_takes_the_route_of_the_decoded_one_and_is_passed_on_encoded()
     let missing = send(gateway.port, "GET /prod/%69tems", &[]);
     assert_own(&missing, 401, "UnauthorizedException", &json!({ "message": "Unauthorized" }));
     assert_eq!(functions.count(), 0);
-    // The policy for one spelling is kept, and is the policy for the other.
+    // The cached policy of one spelling is also that of the other.
     for path in ["/prod/items", "/prod/%69tems", "/%70rod/item%73"] {
         let event = get(&gateway, path, "policy for this").json();
         assert_eq!((event["resource"].as_str(), event["path"].as_str()), (Some("/items"), Some("/items")), "{path}");
