@@ -83,7 +83,7 @@ pub(crate) enum TokenError {
 
 impl TokenError {
     /// The stable name, for scripts.
-    pub(crate) const fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Read(_) => "unreadable",
             Self::NoToken => "no_token",
