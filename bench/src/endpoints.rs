@@ -102,7 +102,7 @@ impl Endpoints {
             }
         });
 
-        let amazon = fs::read_to_string(workspace::root().join("shared/src/store/amazon_roots.pem"))?;
+        let amazon = fs::read_to_string(workspace::root().join("auth/src/store/amazon_roots.pem"))?;
         let system = BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok());
         let write = |name: &str, text: String| -> Result<PathBuf, Anything> {
             let path = output.join(name);

@@ -1,9 +1,10 @@
-// Refreshes, introspects and revokes with oauth4webapi, which knows OAuth and nothing of Latchkey: what passes here, any
-// standard client can do. Only the login itself and GET /me are Latchkey's own.
+// Refreshes, introspects and revokes with oauth4webapi, which knows only OAuth: any standard client can do the
+// same. Only the login itself and GET /me are Latchkey's own.
 //
 //     npm ci && node oauth-client.mjs http://127.0.0.1:3000
 //
-// The base URL may also be in LATCHKEY_BASE_URL. Every step is a line; at the first that fails, the exit code is not 0.
+// The base URL may also be in LATCHKEY_BASE_URL. Every step prints a line; the first failure ends it with an exit code
+// other than 0.
 
 import assert from "node:assert/strict";
 import * as oauth from "oauth4webapi";
@@ -17,7 +18,7 @@ if (!baseUrl) {
 const USER = { username: "alice", password: "password" };
 const ADMIN = { username: "admin", password: "password" };
 const AUDIENCE = "latchkey";
-/** In seconds; longer than any answer may take, so that a step fails instead of hanging. */
+/** In seconds; longer than any response may take, so that a step fails instead of hanging. */
 const TIMEOUT = 40;
 
 const client = { client_id: "latchkey" };
@@ -58,7 +59,7 @@ function me(accessToken) {
   return fetch(`${baseUrl}/me`, { headers: { authorization: `Bearer ${accessToken}` }, signal: timeout() });
 }
 
-/** What GET /me says of a token that counts. */
+/** The response of GET /me for a valid token. */
 async function identity(accessToken) {
   const response = await me(accessToken);
   const text = await response.text();
@@ -84,12 +85,12 @@ async function revoke(token, hint) {
     ...options,
     additionalParameters,
   });
-  // Nothing else counts as done for the library than 200.
+  // The library accepts only 200 as success.
   await oauth.processRevocationResponse(response);
   assert.equal(await response.text(), "");
 }
 
-/** Introspection wants the access token of somebody who may introspect, where a client's secret would be. */
+/** Introspection requires the access token of a user who may introspect, in place of a client's secret. */
 function bearer(accessToken) {
   return (_server, _client, _body, headers) => {
     headers.set("authorization", `Bearer ${accessToken}`);
@@ -102,7 +103,7 @@ async function introspect(token, callersToken) {
 }
 
 async function assertInactive(token, callersToken) {
-  // RFC 7662 §2.2: no word more about a token that does not count.
+  // RFC 7662 §2.2: nothing else about an invalid token.
   assert.deepEqual(await introspect(token, callersToken), { active: false });
 }
 
@@ -117,7 +118,7 @@ async function assertOAuthError(attempt, code) {
   });
 }
 
-/** A refusal by RFC 6750 §3: the library finds the challenge; the body says the same. */
+/** An error of RFC 6750 §3: the library parses the challenge; the body has the same code. */
 async function assertInsufficientScope(attempt) {
   const error = await attempt.then(
     (answer) => assert.fail(`not refused: ${JSON.stringify(answer)}`),

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know by itself: where a token comes from.
+"""What schemathesis cannot find out: how to get a token.
 
 The user's sessions end while requests are made (`/logout`, `DELETE /sessions/{sid}`, `/password`), so the token is asked for
 anew as soon as it does not count any more. Without LATCHKEY_USERNAME nobody is signed in.
@@ -52,7 +52,7 @@ if "LATCHKEY_USERNAME" in os.environ:
 
 @schemathesis.check
 def unknown_route(ctx, response, case):
-    """A method that a path does not have is no route to API Gateway: 404, where `unsupported_method` wants 405."""
+    """A method that a path does not have is not a route: 404, where `unsupported_method` expects 405."""
     described = case.operation.schema.raw_schema["paths"][case.operation.path]
     if response.request.method.lower() not in described and response.request.method != "OPTIONS":
         assert response.status_code == 404, f"{response.request.method} is {response.status_code}"

@@ -1,4 +1,4 @@
-"""Says what there is in AWS of a stack.
+"""Describes the resources of a stack in AWS.
 
     describe.py STACK_NAME
 

@@ -23,13 +23,13 @@
 //! # What it does not do
 //!
 //! A token that was revoked before it expires is valid for this crate: that is in Latchkey's denylist, which the Lambda
-//! authorizer reads. A service that must know asks `POST /introspect` (RFC 7662).
+//! authorizer reads. A service that needs to know calls `POST /introspect` (RFC 7662).
 //!
 //! # Why it is strict
 //!
-//! A verifier that accepts what it does not understand is how JWTs fail (RFC 8725). Header and claims are read into
-//! closed types: a member that is missing, unknown, repeated or of another type makes the token invalid. The key alone
-//! says which algorithm is used with it. Each rule is one variant of [`Refusal`], with the section that asks for it.
+//! JWT verifiers fail by accepting what they do not understand (RFC 8725). Header and claims are read into
+//! closed types: a member that is missing, unknown, repeated or of another type makes the token invalid. Only the key
+//! determines the algorithm. Each rule is one variant of [`Refusal`], with the RFC section that requires it.
 //!
 //! # Cryptography
 //!

@@ -1,4 +1,4 @@
-"""Alarms that can fire, and do not always.
+"""Alarms: each can fire, and does not always.
 
 CloudWatch takes an alarm on a metric that nobody writes, and never fires it. So each alarm is held against the
 metrics that there are, and each expression is computed for what it is to tell apart."""
@@ -19,12 +19,12 @@ METRICS = {
     ("Latchkey", "Refreshes"): {"Service": None, "Outcome": {"succeeded", "refused", "reused", "failed"}},
     ("Latchkey", "UnauthorizedErrors"): {"Service": None},
 }
-# What is missing means that something does not run; everywhere else, that nothing happens.
+# Missing data means that something does not run; for all other alarms, that nothing happens.
 BREACHING = {"RotateKeysStoppedAlarm"}
 FUNCTIONS = {"FILL", "IF", "SUM"}
 DAY, WEEK = 86_400, 7 * 86_400
-# For each alarm on an expression: values of its metrics in a period, and whether they are to breach. A metric that is
-# not named never had a value.
+# For each alarm on an expression: values of its metrics in a period, and whether they are to breach. An unnamed metric
+# never had a value.
 SCENARIOS = {
     "LoginFailuresAlarm": [
         ({}, False),
@@ -37,7 +37,7 @@ SCENARIOS = {
     "AuthorizerErrorsAlarm": [
         ({}, False),
         ({"calls": 1000, "errors": 0, "refusals": 0}, False),
-        # Behind a REST API every refused token is an error of the function.
+        # Behind a REST API every rejected token is an error of the function.
         ({"calls": 100, "errors": 100, "refusals": 100}, False),
         ({"calls": 1000, "errors": 41, "refusals": 40}, True),
         ({"calls": 10, "errors": 1, "refusals": 0}, True),
@@ -48,7 +48,7 @@ SCENARIOS = {
 
 
 def held(alarms):
-    """What is wrong with alarms, whose properties are resolved."""
+    """The findings about alarms, whose properties are resolved."""
     for name, alarm in alarms.items():
         metrics = list(metrics_of(alarm))
         for metric in metrics:

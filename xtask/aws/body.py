@@ -43,8 +43,7 @@ ENDPOINT = {"disableExecuteApiEndpoint": "boolean?"}
 DEFAULT_TTL_SECONDS = 300
 MAX_TTL_SECONDS = 3600
 
-# Kinds of members: what they are called, and whether a value is one. An empty list of texts says nothing, and is a
-# mistake.
+# Kinds of members: their names, and whether a value is one. An empty list is a mistake.
 KINDS = {
     "boolean": ("true or false", lambda value: isinstance(value, bool)),
     "list": ("a list", lambda value: isinstance(value, list)),
@@ -96,7 +95,7 @@ class Route:
 
 @dataclass
 class Body:
-    """All that a body says."""
+    """The content of a body."""
 
     routes: list = field(default_factory=list)
     authorizers: dict = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""AWS on this machine: ministack, and around it what it lacks for this project's template.
+"""AWS on this machine: ministack, extended by what this project's template needs.
 
     emulator.py PORT API_PORT DIRECTORY
 
@@ -44,7 +44,7 @@ DAY_SECONDS = float(os.environ.get("DAY_SECONDS", "86400"))
 IAM_DELAY_SECONDS = float(os.environ.get("IAM_DELAY_SECONDS", "0"))
 ACCOUNT_CONCURRENCY = int(os.environ.get("ACCOUNT_CONCURRENCY", "1000"))
 
-# Functions inherit this environment: of the caller's there is nothing in it but where programs are.
+# Functions inherit this environment: it has nothing of the caller's but PATH.
 environment = {"PATH": os.environ.get("PATH", ""), "TMPDIR": str(DIRECTORY / "tmp")}
 os.environ.clear()
 os.environ.update(
@@ -56,7 +56,7 @@ os.environ.update(
     IOT_MTLS_ENABLED="0",
     LAMBDA_ACCOUNT_CONCURRENCY=str(ACCOUNT_CONCURRENCY),
     LAMBDA_EXECUTOR="local",
-    # Where the emulator plays CloudFormation's part.
+    # Where the emulator takes the role of CloudFormation.
     LATCHKEY_LOCAL_RESPONSE_HOST="localhost",
     LOG_LEVEL="WARNING",
     MINISTACK_REGION="eu-west-1",
@@ -134,7 +134,7 @@ def answered(response, what):
 
 
 def import_body(api_id, document):
-    """Makes routes, integrations, authorizers and CORS of a body, in place of those that there were."""
+    """Creates routes, integrations, authorizers and CORS from a body, in place of the previous ones."""
     read = body.read(document)
     IMPORTED.append(api_id)
     for store in (apigateway._routes, apigateway._integrations, apigateway._authorizers):
@@ -177,7 +177,7 @@ def import_body(api_id, document):
 
 
 def with_body(handler):
-    """An API is its body, and nothing else says what it is."""
+    """An API is defined only by its body."""
 
     def taken(properties):
         properties = dict(properties)
@@ -217,7 +217,7 @@ def alarm_of(name, properties):
     metrics = properties.get("Metrics")
     if not metrics:
         return alarm_record(name, properties)
-    # What an expression may be and what it gives is held in alarms.py; nothing is computed here.
+    # alarms.py checks expressions and their values; nothing is computed here.
     record = alarm_record(name, {**properties, "Metrics": None, "Namespace": "-", "MetricName": "-"})
     return {**record, "Metrics": metrics}
 
@@ -383,7 +383,7 @@ def context_of_write(context, action, resource):
 iam_actions.dynamodb_service_context = attributes_context
 
 
-# ---------------------------------------------------------------- Every decision is written down; and IAM may be late
+# ---------------------------------------------------------------- Every decision is logged; and IAM may be late
 # "changes that you make in IAM ... take time to become visible from all possible endpoints."
 # (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency)
 decide = iam_evaluator.enforce
@@ -391,7 +391,7 @@ MADE_AT = {}
 
 
 def noted(handler):
-    """A role is known from some time after it was made."""
+    """A role is known some time after its creation."""
 
     def create(logical_id, properties, stack_name):
         made = handler["create"](logical_id, properties, stack_name)
@@ -558,7 +558,7 @@ pump = lambda_runtime.ProvidedWorker._pump_output
 
 
 class Copied:
-    """A pipe whose lines are written down as they are read."""
+    """A pipe whose lines are logged as they are read."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -578,7 +578,7 @@ lambda_runtime.ProvidedWorker._pump_output = lambda worker, stream, lines: pump(
 
 # ---------------------------------------------------------------- Serving
 async def served(scope, receive, send):
-    """At the API's port, every request is for the API, whatever host it names."""
+    """At the API's port, every request is for the API, for any Host header."""
     if scope["type"] == "http" and scope["server"][1] == int(API_PORT) and IMPORTED:
         others = [(name, value) for name, value in scope["headers"] if name != b"host"]
         scope = {**scope, "headers": [(b"host", f"{IMPORTED[-1]}.execute-api.localhost:{PORT}".encode()), *others]}

@@ -1,4 +1,4 @@
-"""Holds a deployment's template as AWS gets it: translated by SAM, resolved by CloudFormation's rules, read by API
+"""Checks a deployment's template as AWS gets it: translated by SAM, resolved by CloudFormation's rules, read by API
 Gateway's.
 
     hold.py [--update] [--defaults] TEMPLATE SAMCONFIG DESCRIPTION GOLDEN
@@ -30,7 +30,7 @@ from translate import Refused, read, translated  # noqa: E402
 
 STACK = "latchkey"
 ACCOUNT = "arn:aws:lambda:eu-west-1:123456789012"
-# Values at the ends of what a pattern allows, which no program can find.
+# Values at the limits of a pattern, which no program can find.
 EXAMPLES = {
     "Issuer": ["", "https://login.example.com/tenant"],
     "Audience": ["a", "x" * 200],
@@ -39,15 +39,15 @@ EXAMPLES = {
     "AllowedHeaders": ["authorization", "authorization,x-a,x-b"],
     "AlarmEmail": ["", "on-call@example.com"],
 }
-# What goes with a value that the template's rules allow with it alone.
+# Other values that the template's rules require for a value.
 COMPANIONS = {
     ("SigningAlgorithm", "HS256"): {"Hs256": "accepted"},
     ("ExecuteApiEndpoint", "disabled"): {"Issuer": "https://login.example.com"},
 }
-# Values that the template's rules must refuse.
+# Values that the template's rules must reject.
 REFUSED = [{"SigningAlgorithm": "HS256"}, {"ExecuteApiEndpoint": "disabled"}]
-# What a deployment is made of. Another type may be another way to a function, past the authorizer: then this has to be
-# extended with what is held about it.
+# The types of resources in a deployment. Another type may be a way to a function past the authorizer: extend this list
+# together with checks for it.
 TYPES = {
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Stage",
@@ -64,7 +64,7 @@ TYPES = {
     "AWS::SNS::Topic",
     "Custom::Keys",
 }
-# What the commands of docs/OPERATIONS.md work with.
+# The outputs that the commands of docs/OPERATIONS.md use.
 OUTPUTS = {
     "AccessLogGroupName",
     "ApiId",
@@ -80,8 +80,8 @@ OUTPUTS = {
 }
 # The functions that issue tokens, and so need a key of every purpose before they start.
 ISSUERS = ("LoginFunction", "TokenFunction")
-# What a browser on a page elsewhere must be able to read: an API says there when to come again, and why a token is
-# refused.
+# The headers that a script of another origin must be able to read: when to try again, and why a token is
+# rejected.
 EXPOSED = {"retry-after", "www-authenticate"}
 # The variables that an HTTP API's access log may have.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
@@ -117,7 +117,7 @@ class Attributes(dict):
 
 
 class Deployment:
-    """A translation, and what CloudFormation makes of it for these parameters."""
+    """A translation, and its evaluation by CloudFormation for these parameters."""
 
     def __init__(self, template, parameters):
         given = [{"Key": name, "Value": value} for name, value in parameters.items()]
@@ -190,7 +190,7 @@ def variants(template, samconfig):
 
 
 def held(deployment, described):
-    """What is wrong with a deployment."""
+    """The findings about a deployment."""
     for logical_id, resource in deployment.resources.items():
         if resource["Type"] not in TYPES:
             yield f"{logical_id} is of the type {resource['Type']}, of which nothing is held"
@@ -366,7 +366,7 @@ def functions(deployment):
                 yield f"{name} has the {kind} of {taken[value]}"
             taken[value] = name
         # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html: lines without a level
-        # are taken for INFO, and metrics are such lines.
+        # are treated as INFO, and metrics are such lines.
         level = function.get("LoggingConfig", {}).get("ApplicationLogLevel")
         if level != "TRACE":
             yield f"{name}: ApplicationLogLevel is {level}, and the platform drops the lines of metrics above INFO"
@@ -378,7 +378,7 @@ def functions(deployment):
 
 
 def keys(deployment):
-    """`Custom::Keys` makes the keys before anybody needs them, and again when what it is given changes."""
+    """`Custom::Keys` creates the keys before they are needed, and again when its properties change."""
     for name, made in deployment.of("Custom::Keys").items():
         wanted = {"ServiceToken", "ServiceTimeout", "SigningAlgorithm", "Purposes"}
         if made.keys() != wanted:
@@ -394,7 +394,7 @@ def keys(deployment):
 def tables(deployment):
     protected = deployment.value("DeletionProtection") == "enabled"
     for name, table in deployment.of("AWS::DynamoDB::Table").items():
-        # Users stay. All else carries the time of its end, by this name.
+        # Users stay. Every other item has the time of its expiry in this attribute.
         ends = None if name == "UsersTable" else {"AttributeName": "expires_at", "Enabled": True}
         for member, wanted in (
             ("BillingMode", "PAY_PER_REQUEST"),
@@ -408,7 +408,7 @@ def tables(deployment):
 
 
 def described_routes(path):
-    """Which routes the description has, and whether each is protected."""
+    """The routes of the description, and whether each is protected."""
     description = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
     return {
         f"{method.upper()} {route}": bool(operation.get("security", description.get("security")))
@@ -418,7 +418,7 @@ def described_routes(path):
 
 
 def golden(template):
-    """The body as it is kept: as SAM makes it, so that what is resolved later is seen too."""
+    """The body as it is saved: unresolved, as SAM generates it."""
     bodies = [
         it["Properties"]["Body"] for it in template["Resources"].values() if it["Type"] == "AWS::ApiGatewayV2::Api"
     ]

@@ -8,7 +8,7 @@ import logging
 import os
 import pathlib
 
-# The translator asks the SDK for a region, to know the partition. Of the caller's account nothing is wanted.
+# The translator asks the SDK for a region, to know the partition. The caller's account is not needed.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 os.environ["AWS_DEFAULT_REGION"] = "eu-west-1"
@@ -23,7 +23,7 @@ LOCAL_CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVer
 
 
 class Refused(Exception):
-    """SAM refuses the template."""
+    """SAM rejects the template."""
 
     def __init__(self, reasons):
         super().__init__("; ".join(reasons))

@@ -34,8 +34,8 @@ impl HttpFunction for Discovery {
     type Error = ApiError;
 
     fn from_env() -> Result<Self, StartError> {
-        let keys = VerificationKeys::new(Environment::of_lambda().signing_keys()?, None);
-        Ok(Self { keys, parties: TokenParties::from_env()? })
+        let parties = TokenParties::from_env()?;
+        Ok(Self { keys: VerificationKeys::new(Environment::of_lambda().signing_keys()?, None), parties })
     }
 
     async fn warm_up(&self) -> Result<(), StartError> {

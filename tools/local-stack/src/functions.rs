@@ -352,7 +352,9 @@ mod tests {
             Functions { address: (Ipv4Addr::LOCALHOST, 0).into(), process, environments: directory.clone() };
         for starts in 1..=2 {
             let logged = || fs::read_to_string(&log).unwrap_or_default().matches("started").count();
-            functions.process.wait_until(START_TIMEOUT, || logged() == starts).unwrap();
+            // The id is written right after the start.
+            let has_id = || directory.join("sh.pid").exists();
+            functions.process.wait_until(START_TIMEOUT, || logged() == starts && has_id()).unwrap();
             functions.must_run().unwrap();
             assert_eq!(functions.started(), ["sh"]);
             assert!(fs::read_to_string(&log).unwrap().ends_with(&format!("started {starts}\n")));

@@ -23,7 +23,7 @@ const BREAKAGES: &[Breakage] = &[
         - AllowOrigins: !Split [",", !Ref AllowedOrigins]
           AllowMethods: !Split [",", !Ref AllowedMethods]
           AllowHeaders: !Split [",", !Ref AllowedHeaders]
-          # What a script elsewhere may read of an answer, beside its body.
+          # The response headers that a script of another origin may read.
           ExposeHeaders: [retry-after, www-authenticate, x-request-id]
           MaxAge: 600
         - !Ref AWS::NoValue
@@ -193,7 +193,7 @@ const BREAKAGES: &[Breakage] = &[
         what: "a function starts before there is a key that it needs",
         from: "  TokenFunction:
     Type: AWS::Serverless::Function
-    # It starts after there are keys of every purpose, also after an update that needs another one.
+    # It starts when there are keys of every purpose, also after an update that needs a new one.
     DependsOn: Keys
 ",
         to: "  TokenFunction:

@@ -65,11 +65,11 @@ fn programs_are_told_in_json() {
 }
 
 #[test]
-fn what_is_not_emulated_is_said_once_at_start() {
+fn what_is_not_emulated_is_reported_once_at_start() {
     let functions = InvokeApi::start();
     let gateway = Gateway::start(functions.port);
     send(gateway.port, "GET /jwt", &[]);
-    gateway.wait_for_error("GET /jwt needs what is not emulated");
+    gateway.wait_for_error("GET /jwt needs something that is not emulated");
     let mut notices: Vec<_> =
         gateway.errors().into_iter().filter(|line| line.starts_with("gateway: not emulated: ")).collect();
     notices.sort();
