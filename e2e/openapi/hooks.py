@@ -1,7 +1,7 @@
 """What schemathesis cannot find out: how to get a token.
 
-The user's sessions end while requests are made (`/logout`, `DELETE /sessions/{sid}`, `/password`), so the token is asked for
-anew as soon as it does not count any more. Without LATCHKEY_USERNAME nobody is signed in.
+The user's sessions end while requests are made (`/logout`, `DELETE /sessions/{sid}`, `/password`), so an invalid token is
+replaced by a new one. Without LATCHKEY_USERNAME nobody is signed in.
 """
 
 import os
