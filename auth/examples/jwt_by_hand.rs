@@ -1,7 +1,7 @@
 //! What a JWT is, in under a hundred lines: base64url, JSON, and a MAC over both.
 //!
-//! For readers who want to understand it. Latchkey uses none of this: it verifies with far stricter rules (`verifier/`),
-//! and leaves the cryptography to AWS-LC. Run it: `cargo run -p auth --example jwt_by_hand`.
+//! For readers who want to understand it. Latchkey uses none of this: it verifies with far stricter rules
+//! (`verifier/`), and leaves the cryptography to AWS-LC. Run it: `cargo run -p auth --example jwt_by_hand`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a lesson prints, and stops where it is wrong")]
 
 use sha2::{Digest as _, Sha256};
@@ -53,7 +53,8 @@ fn encode(header: &str, claims: &str, key: &[u8]) -> String {
     format!("{message}.{}", base64url(&hmac_sha256(key, message.as_bytes())))
 }
 
-/// The claims, if the signature is right and the token has not expired. The verifier chooses the algorithm, not the token.
+/// The claims, if the signature is right and the token has not expired. The verifier chooses the algorithm, not the
+/// token.
 fn verify(token: &str, key: &[u8], now: u64) -> Result<serde_json::Value, &'static str> {
     let (message, signature) = token.rsplit_once('.').ok_or("it does not have three parts")?;
     let signature = from_base64url(signature).ok_or("the signature is not base64url")?;

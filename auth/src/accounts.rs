@@ -170,7 +170,7 @@ impl Accounts {
         self.revoke_own(owner, now).await
     }
 
-    /// Disables a user: no login any more, and every session and token is revoked.
+    /// Disables a user: logins are rejected, and every session and token is revoked.
     ///
     /// # Errors
     /// There is no such user, or the outcome is unknown.
@@ -188,7 +188,7 @@ impl Accounts {
         }
     }
 
-    /// Lets a user log in again. What was revoked stays revoked.
+    /// Lets a user log in again. Revoked sessions and tokens stay revoked.
     ///
     /// # Errors
     /// There is no such user, or the table did not answer.
@@ -203,7 +203,7 @@ impl Accounts {
         }
     }
 
-    /// Gives a user other roles, which take effect at the next login or refresh. Tokens that were issued before keep
+    /// Sets a user's roles, which take effect at the next login or refresh. Tokens that were issued before keep
     /// the old ones until they expire.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ impl Accounts {
         }
     }
 
-    /// Gives a user another password, as an operator does. Every session and token so far is revoked.
+    /// Sets a user's password, for an operator. Every earlier session and token is revoked.
     ///
     /// # Errors
     /// There is no such user, the password is rejected, or the outcome is unknown.

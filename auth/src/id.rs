@@ -1,7 +1,7 @@
 //! Identifiers, each of a type of its own, so that the compiler rejects one in place of another.
 //!
-//! What comes from a store or from a verified token is taken as it is. Only a session's id also comes from a client, in
-//! a path: [`SessionId::parse`].
+//! An id from a table or from a verified token is used unchanged. Only a session's id also comes from a client, in a
+//! path: [`SessionId::parse`].
 
 use std::fmt;
 

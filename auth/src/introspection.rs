@@ -71,7 +71,7 @@ pub struct TokenStates {
 }
 
 impl TokenStates {
-    /// The token, if it is of the kind that is asked for, and active at this moment: signature, time, denylist and
+    /// The token, if it is of the requested kind and active at this moment: signature, time, denylist and
     /// epoch; for a refresh token its session, generation and user. `None` for any other token.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub struct User {
     pub created_at: EpochSeconds,
 }
 
-/// A user without the password's hash: what tokens say of a user.
+/// A user without the password's hash: the data in tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub username: Username,
@@ -108,7 +108,7 @@ impl User {
 pub enum Change<'a> {
     /// Nothing: sessions and tokens are revoked, and that is all.
     Nothing,
-    /// The user may not log in any more.
+    /// The user may no longer log in.
     Disable,
     PasswordHash(&'a SecretString),
 }

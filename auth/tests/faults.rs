@@ -53,7 +53,8 @@ impl Operation {
         }
     }
 
-    /// Performs it, and returns whether the response was a success. Something that does not exist any more is a success too.
+    /// Performs it, and returns whether the response was a success. Something that does not exist any more is a success
+    /// too.
     async fn run(self, fixture: &Fixture, caller: &AccessTokenClaims, held: &Held, now: EpochSeconds) -> bool {
         match self {
             Self::Logout => fixture.logout(caller, now).await.is_ok(),

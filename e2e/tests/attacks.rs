@@ -1,4 +1,5 @@
-//! Known attacks on JWTs, as requests through gateway and authorizer: rejected, without an internal error and without data.
+//! Known attacks on JWTs, as requests through gateway and authorizer: rejected, without an internal error and without
+//! data.
 //!
 //! The same list for the verifier, with the reason of each, is in `verifier/src/verify/tests.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]

@@ -1,8 +1,8 @@
 //! The drill: keys rotate three times and functions restart while requests flow through gateway, authorizer and
 //! functions without a pause.
 //!
-//! It takes as long as functions take to read the keys again, three times a minute and more, so it only runs on request:
-//! `cargo xtask test -- --test key_drill -- --ignored --nocapture`.
+//! It takes as long as functions take to read the keys again, three times a minute and more, so it only runs on
+//! request: `cargo xtask test -- --test key_drill -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 

@@ -1,5 +1,5 @@
-//! DynamoDB hangs, then dies. Every request is denied, every client gets a response in time, and everything works again once it is
-//! back, without a restart of anything else.
+//! DynamoDB hangs, then dies. Every request is denied, every client gets a response in time, and everything works again
+//! once it is back, without a restart of anything else.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! `cargo xtask up` while it runs: every function answers, many concurrent requests are answered, a function that hangs is
-//! restarted, and no web page can invoke functions.
+//! `cargo xtask up` while it runs: every function answers, many concurrent requests are answered, a function that hangs
+//! is restarted, and no web page can invoke functions.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::process::Command;

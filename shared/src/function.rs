@@ -45,8 +45,8 @@ pub trait Function: Sized {
     ) -> impl Future<Output = Result<impl Serialize + use<Self>, Diagnostic>>;
 }
 
-/// Runs a function until Lambda ends the environment. It ends by itself only when it cannot start or the Runtime API
-/// does not answer; the log says why, once.
+/// Runs a function until Lambda ends the environment. It only returns if the function cannot start or the Runtime API
+/// does not answer; the log has the reason, once.
 #[must_use]
 pub fn start<F: Function>() -> ExitCode {
     let handle = async |function: &F, event| function.handle(event).await;

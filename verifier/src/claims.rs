@@ -15,7 +15,7 @@ pub struct AccessTokenClaims {
     pub iss: String,
     /// The user's immutable random id (§4.1.2).
     pub sub: String,
-    /// For whom the token is (§4.1.3). One audience, as a string.
+    /// The audience of the token (§4.1.3): one, as a string.
     pub aud: String,
     /// When the token expires (§4.1.4).
     pub exp: EpochSeconds,

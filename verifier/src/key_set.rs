@@ -35,8 +35,8 @@ pub fn check_hmac_key(secret: &[u8]) -> Result<(), ShortSecret> {
 /// A key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It is no JWK of a kind that is supported.
-    #[error("its public key is no JWK")]
+    /// It is not a JWK of a supported kind.
+    #[error("its public key is not a JWK")]
     MalformedJwk(#[source] serde_json::Error),
     /// The `kid` is not the key's thumbprint (RFC 7638), or the key is not of the kind or on the curve of its `alg`.
     #[error("its public key does not fit its kid and alg")]
@@ -58,9 +58,9 @@ pub enum KeyError {
     Unreadable(#[source] jsonwebtoken::errors::Error),
 }
 
-/// The text is no key set.
+/// The text is not a key set.
 #[derive(Debug, thiserror::Error)]
-#[error("this is no key set: a JSON object with the array `keys` (RFC 7517 §5)")]
+#[error("this is not a key set: a JSON object with the array `keys` (RFC 7517 §5)")]
 pub struct KeySetError(#[source] serde_json::Error);
 
 /// A key, with the one algorithm that it is for.
@@ -181,7 +181,7 @@ impl KeySet {
     /// says what is wrong with one.
     ///
     /// # Errors
-    /// The text is no JWK set.
+    /// The text is not a JWK set.
     pub fn from_jwks(jwks: &str) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Jwks<'a> {

@@ -106,8 +106,8 @@ pub fn verify(
     Ok(claims)
 }
 
-/// Verifies that a key of the set has signed a token, and returns its claims, whatever their values. That is enough to
-/// revoke the token (RFC 7009 §2.1), and for nothing else.
+/// Verifies that a key of the set has signed a token, and returns its claims, without checking their values. That is
+/// sufficient to revoke the token (RFC 7009 §2.1), and for nothing else.
 ///
 /// # Errors
 /// The first rule that the token breaks, of those that [`verify`] applies up to the signature.
@@ -130,7 +130,7 @@ pub fn verify_signature(token: &str, keys: &KeySet, now: EpochSeconds) -> Result
     if header.has_forbidden_parameter() {
         return Err(Refusal::ForbiddenHeaderParameter);
     }
-    // RFC 8725 §3.11: the type says that this is an access token and no other kind of JWT.
+    // RFC 8725 §3.11: the type must be that of an access token.
     if header.typ != ACCESS_TOKEN_TYPE {
         return Err(Refusal::WrongType);
     }
@@ -141,7 +141,7 @@ pub fn verify_signature(token: &str, keys: &KeySet, now: EpochSeconds) -> Result
     if !key.verifies_at(now) {
         return Err(Refusal::RetiredKey);
     }
-    // RFC 8725 §3.1: the key says which algorithm is used with it; the token may only agree.
+    // RFC 8725 §3.1: the key determines its algorithm; the token must name the same.
     if header.alg != key.algorithm().name() {
         return Err(Refusal::WrongAlgorithm);
     }

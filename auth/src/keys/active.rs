@@ -152,7 +152,7 @@ impl ActiveKeyCache {
     }
 
     /// Reads the table once a minute. While it does not answer, cached keys are used for a while, and the table is
-    /// asked again only every few seconds, so that not every request waits for it.
+    /// read again only every few seconds, so that not every request waits for it.
     async fn reread_if_due(&self, now: EpochSeconds) -> Result<(), ActiveKeyError> {
         let (read_at, tried_at) = {
             let state = self.state();

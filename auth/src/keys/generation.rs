@@ -18,7 +18,7 @@ use crate::id::KeyId;
 use crate::random::{self, Random, RandomError};
 use crate::signing_key::{KeyKind, KeyRecord, WrappedKey};
 
-/// Bytes of a `kid` that is no thumbprint: as many as one has.
+/// Bytes of a random `kid`: as many as a thumbprint.
 const KID_BYTES: usize = 32;
 
 /// A key could not be generated.

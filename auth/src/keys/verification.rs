@@ -28,7 +28,7 @@ enum UnusableKey {
     /// There is no public key in the item, and no secret was given for it.
     #[error("it has no public key, and this function is given no secrets")]
     NoPublicKey,
-    /// The JWK is not what the item says that it is.
+    /// The JWK does not match the item.
     #[error("its public key does not fit its kid and alg")]
     Mismatch,
     #[error("its algorithm is not used here")]

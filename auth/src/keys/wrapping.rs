@@ -1,8 +1,8 @@
 //! Wrapping: private keys are stored encrypted, so that only functions that sign can read them.
 //!
-//! Every private key passes through [`KeyWrapper`], bound to an [`EncryptionContext`] that names what it is: a wrapped
-//! key that is moved to another item cannot be unwrapped. In AWS the wrapping key is a KMS key, which never leaves KMS;
-//! on a laptop it is a local AES-256-GCM key. The first byte of a wrapped key says which of the two.
+//! Every private key passes through [`KeyWrapper`], bound to an [`EncryptionContext`] that identifies it: a wrapped key
+//! that is moved to another item cannot be unwrapped. In AWS the wrapping key is a KMS key, which never leaves KMS; on
+//! a laptop it is a local AES-256-GCM key. The first byte of a wrapped key says which of the two.
 
 use std::error::Error;
 

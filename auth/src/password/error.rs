@@ -16,7 +16,7 @@ pub enum HashError {
     TooCostly {
         /// The parameter, or the product of parameters.
         parameter: &'static str,
-        /// What the hash says.
+        /// Its value in the hash.
         value: u64,
         /// The most that is accepted.
         limit: u64,

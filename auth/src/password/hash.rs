@@ -42,9 +42,9 @@ impl From<bool> for PasswordCheck {
 
 /// Hashes passwords. Argon2's memory is kept between calls and overwritten after each.
 ///
-/// It is kept because glibc, which Lambda has, does not reuse freed memory of this size and alignment: the process would
-/// grow by 19 MiB with each hash. It is overwritten because its blocks would let somebody who reads the process's memory
-/// test guesses, after an imported hash with one pass at the cost of a BLAKE2b each. Overwriting takes 0.8 ms.
+/// It is kept because glibc, which Lambda has, does not reuse freed memory of this size and alignment: the process
+/// would grow by 19 MiB with each hash. It is overwritten because its blocks would let somebody who reads the process's
+/// memory test guesses, after an imported hash with one pass at the cost of a BLAKE2b each. Overwriting takes 0.8 ms.
 #[derive(Default)]
 pub struct Hasher {
     memory: Mutex<Vec<Block>>,

@@ -1,8 +1,8 @@
-//! What a stored hash may cost.
+//! The limits on the cost of a stored hash.
 //!
 //! The parameters of a hash decide how much work its verification takes, and `latchkey user import` accepts hashes of
-//! other systems. One verification is to take no more than a second of the one CPU that a function with 1769 MB has,
-//! and no more than 256 MiB.
+//! other systems. One verification may take at most a second of the one CPU of a function with 1769 MB, and at most
+//! 256 MiB.
 //!
 //! Measured on one core of an x86-64 server (November 2026, release profile, CPU time):
 //!
@@ -35,7 +35,7 @@ pub const MAX_PBKDF2_SHA512_WORK: u64 = 1_000_000;
 pub const MAX_ARGON2_MEMORY_KIB: u32 = 256 * 1024;
 /// Most work of Argon2, m × t.
 pub const MAX_ARGON2_WORK: u64 = 3 * 256 * 1024;
-/// Most lanes of Argon2: each has addresses of its own to compute, which m × t does not tell.
+/// Most lanes of Argon2: each computes addresses of its own, which m × t does not include.
 pub const MAX_ARGON2_LANES: u32 = 64;
 
 /// Most memory of scrypt, in KiB.

@@ -1,8 +1,8 @@
-//! What a new password must be (NIST SP 800-63B-4, OWASP ASVS 5.0 6.2).
+//! The rules for a new password (NIST SP 800-63B-4, OWASP ASVS 5.0 6.2).
 //!
-//! Long enough, and not easy to guess. No rules of composition: they make passwords worse. What is easy to guess is
-//! estimated by `zxcvbn`, it knows common passwords, words, names, keyboard walks, sequences, repetitions and dates, in
-//! any spelling, and gets the user's name.
+//! It must be long enough and not easy to guess. There are no composition rules: they make passwords worse. `zxcvbn`
+//! estimates how easy a password is to guess: it knows common passwords, words, names, keyboard walks, sequences,
+//! repetitions and dates, in any spelling, and it gets the user's name.
 //!
 //! Anybody who may register can send the input that takes longest to estimate, so zxcvbn's input is bounded
 //! (`readable`). Without the bound, 100 characters of all the signs that can stand for a letter take 600 ms; with it,
@@ -28,8 +28,8 @@ const LOWEST_GUESSES: u64 = 100_000_000;
 const MAX_READ: usize = crate::username::MAX_CODE_POINTS;
 /// Most readings of a text. zxcvbn looks up every word once for each of them.
 const MAX_READINGS: usize = 64;
-/// What zxcvbn reads as a letter, for the letters that more than one sign stands for. Those with one sign multiply
-/// nothing.
+/// The signs that zxcvbn reads as a letter, for letters with more than one sign. Letters with one sign do not
+/// multiply the readings.
 const SIGNS: [(char, &str); 7] =
     [('a', "4@"), ('c', "({[<"), ('g', "69"), ('i', "1!|"), ('l', "1|7"), ('s', "$5"), ('t', "+7")];
 
@@ -47,7 +47,7 @@ pub struct PolicyError(usize);
 /// Why a password is too weak: a sentence for the person who chose it, without any part of the password.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Weakness {
-    /// Fewer code points than the policy asks for.
+    /// Fewer code points than the policy requires.
     #[error("The password needs at least {0} characters. Several words are easy to remember.")]
     TooShort(usize),
     /// More than [`MAX_CODE_POINTS`].
@@ -135,7 +135,7 @@ fn in_letters(text: &str) -> String {
     text.chars().map(|c| letter(c).map_or(c, |(letter, _)| *letter)).collect()
 }
 
-/// No fewer than the readings that zxcvbn makes of a text. A sign that stands for two letters counts twice.
+/// An upper bound of zxcvbn's readings of a text. A sign for two letters is counted twice.
 fn readings(text: &str) -> usize {
     let letters_of = |sign: char| SIGNS.iter().filter(|(_, signs)| signs.contains(sign)).count();
     SIGNS

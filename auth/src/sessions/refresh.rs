@@ -89,7 +89,7 @@ pub struct Refresher {
 
 impl Refresher {
     /// The next tokens of the session that `presented` belongs to. Suspicious failures are limited for each source
-    /// network, which is asked for only then.
+    /// network, which is only determined then.
     ///
     /// # Errors
     /// The token is not valid, or the answer is unknown.

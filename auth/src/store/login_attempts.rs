@@ -109,7 +109,7 @@ impl LoginAttemptsTable {
     }
 
     /// Reserves one attempt in a bucket, if it is open. A new counter expires at `lapses_at`; without that it stays
-    /// until a success. With [`Reserve::AsFailure`] it is a failure until a success says otherwise.
+    /// until a success. With [`Reserve::AsFailure`] it is counted as a failure until it succeeds.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.

@@ -45,7 +45,7 @@ impl StoreError {
     /// Whether DynamoDB refused the call because the role may not make it.
     #[must_use]
     pub fn is_access_denied(&self) -> bool {
-        // The code is no variant of the operations' errors: it is in the metadata at the end of the chain.
+        // The operations' errors have no variant for this code: it is in the metadata at the end of the chain.
         std::iter::successors(self.source(), |&error| error.source())
             .filter_map(|error| error.downcast_ref::<ErrorMetadata>())
             .any(|metadata| metadata.code() == Some("AccessDeniedException"))

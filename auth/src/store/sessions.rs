@@ -249,7 +249,7 @@ impl SessionsTable {
         }
     }
 
-    /// Ends a session and denies its access tokens until `expires_at` at least, both or neither. `found` is what was
+    /// Ends a session and revokes its access tokens until `expires_at` at least, both or neither. `found` is what was
     /// read of the denylist. Ending a session that has ended is no error.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Tokens: how access tokens are issued, and what refresh tokens are made of. Which access tokens are valid is decided
-//! by `latchkey-verifier`.
+//! Tokens: how access tokens are issued, and the format of refresh tokens. `latchkey-verifier` decides which access
+//! tokens are valid.
 
 pub mod issuer;
 pub mod refresh;

@@ -1,4 +1,4 @@
-//! `latchkey user import`: users from elsewhere, with the hashes they have there.
+//! `latchkey user import`: users of other systems, with their password hashes.
 //!
 //! The file is read line by line and never held whole. Each user is written on condition that the name is not taken.
 //! So a second run continues where the first one stopped, and existing users are never changed.

@@ -204,7 +204,8 @@ fn the_tests_over_http_pass_and_changes_of_parameters_take_effect() {
         assert_eq!(aws.until(200, || client.get("/me", &tokens.access)).json()["username"], "alice");
     }
 
-    // With HS256, functions that verify get secrets, and permissions to unwrap them, that they have in no other deployment.
+    // With HS256, functions that verify get secrets, and permissions to unwrap them, that they have in no other
+    // deployment.
     aws.deploy(&build("here"), "dev", &format!("{} SigningAlgorithm=HS256 Hs256=accepted", dev()));
     let before = aws.calls().len();
     let issued = issued_with(&aws, &stack, "HS256");

@@ -1,5 +1,5 @@
-//! The AWS calls of functions, compared with the permissions of their roles, in both directions. IAM itself decided about
-//! every call; this checks that no call was refused, and that no permission is unused.
+//! The AWS calls of functions, compared with the permissions of their roles, in both directions. IAM itself decided
+//! about every call; this checks that no call was refused, and that no permission is unused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ fn list(value: &Value) -> Vec<String> {
     }
 }
 
-/// Whether the call has all values that the statement's conditions require, and no others. For IAM a call without attributes
-/// fulfils `ForAllValues`, which is why the statements also require `Select`.
+/// Whether the call has all values that the statement's conditions require, and no others. For IAM a call without
+/// attributes fulfils `ForAllValues`, which is why the statements also require `Select`.
 fn fulfils(call: &Value, statement: &Value) -> bool {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     operators.into_iter().all(|(operator, keys)| {

@@ -1,6 +1,6 @@
 //! The response to a failed request: a status, a stable code and a sentence.
 //!
-//! A client learns no more than that. The chain behind it goes to the log, once.
+//! A client learns nothing else. The error's chain is logged once.
 
 use std::error::Error;
 

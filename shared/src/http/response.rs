@@ -1,4 +1,4 @@
-//! Responses: JSON in UTF-8. No cache may store one unless a function says so.
+//! Responses: JSON in UTF-8. No cache may store one unless the function allows it.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};

@@ -46,8 +46,8 @@ pub(crate) fn init(function: &'static str) -> Result<(), ConfigError> {
         return Ok(());
     }
     panic::set_hook(Box::new(|panic| {
-        // The message is not logged: it may contain data. (The runtime tells it to
-        // Lambda, for whoever invoked the function directly; API Gateway passes none of that on.)
+        // The message is not logged: it may contain data. (The runtime reports it to
+        // Lambda, for direct callers of the function; API Gateway does not pass it on.)
         let location = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", outcome = "failed", location, "a function panicked");
     }));

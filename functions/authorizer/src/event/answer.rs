@@ -74,8 +74,8 @@ enum Effect {
     Deny,
 }
 
-/// The caller for the function behind, at `requestContext.authorizer`. REST and WebSocket APIs take strings, numbers
-/// and booleans only, and hand all of them on as strings: so they are strings here already. Numbers are decimal, roles
+/// The caller in the function's event, at `requestContext.authorizer`. REST and WebSocket APIs accept only strings,
+/// numbers and booleans, and pass all of them on as strings, so these are strings already. Numbers are decimal, roles
 /// are joined by a space.
 #[derive(Debug, Serialize)]
 struct Context {

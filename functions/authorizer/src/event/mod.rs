@@ -1,5 +1,5 @@
-//! What API Gateway sends to a Lambda authorizer: five kinds of event, told apart by what API Gateway itself puts at
-//! the event's top and into its context, never by what a client can send.
+//! The events that API Gateway sends to a Lambda authorizer: five kinds, distinguished by what API Gateway itself
+//! writes at the top level and into the context, never by anything that a client sends.
 //!
 //! | Kind                    | `version` | `type`    | Besides                                    | Answer                 |
 //! |-------------------------|-----------|-----------|--------------------------------------------|------------------------|

@@ -22,8 +22,8 @@ pub(super) struct Payload<'a> {
     pub(super) authorizer_type: Text<'a>,
     #[serde(borrow)]
     pub(super) method_arn: Option<Text<'a>>,
-    /// The value of the header that an authorizer of type TOKEN is configured to read, `Authorization` unless somebody
-    /// chose another.
+    /// The value of the header that an authorizer of type TOKEN is configured to read, by default
+    /// `Authorization`.
     #[serde(borrow)]
     pub(super) authorization_token: Option<Text<'a>>,
     #[serde(borrow)]
@@ -38,7 +38,7 @@ pub(super) struct Payload<'a> {
     pub(super) request_context: Option<RequestContext<'a>>,
 }
 
-/// What API Gateway itself says of the request.
+/// API Gateway's own data about the request.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestContext<'a> {

@@ -1,5 +1,5 @@
-//! The Lambda Invoke API, with functions that behave in every way a function can. It is a real HTTP server, for behaviour
-//! that a healthy `cargo lambda watch` never shows.
+//! The Lambda Invoke API, with functions that behave in every way a function can. It is a real HTTP server, for
+//! behaviour that a healthy `cargo lambda watch` never shows.
 
 use std::{
     collections::BTreeMap,
