@@ -53,8 +53,7 @@ fn encode(header: &str, claims: &str, key: &[u8]) -> String {
     format!("{message}.{}", base64url(&hmac_sha256(key, message.as_bytes())))
 }
 
-/// The claims, if the signature is right and the token has not expired. The verifier chooses the algorithm, not the
-/// token.
+/// The claims, if the signature is right and the token has not expired. The token does not choose the algorithm.
 fn verify(token: &str, key: &[u8], now: u64) -> Result<serde_json::Value, &'static str> {
     let (message, signature) = token.rsplit_once('.').ok_or("it does not have three parts")?;
     let signature = from_base64url(signature).ok_or("the signature is not base64url")?;
