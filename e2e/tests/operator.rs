@@ -316,7 +316,7 @@ fn imported_users_log_in_with_their_old_passwords_and_get_new_hashes() {
         stdout_of(&["user", "import", "-"], &lines.join("\n")),
         format!("imported: 1; already there, not changed: {}; lines rejected: 0", hashes.len())
     );
-    assert!(stored_hash(&name("bcrypt")).starts_with("$argon2id$"), "nobody is set back");
+    assert!(stored_hash(&name("bcrypt")).starts_with("$argon2id$"), "no user is overwritten");
 }
 
 #[test]

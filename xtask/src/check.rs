@@ -180,7 +180,7 @@ fn openapi_lint() -> Result<(), Finding> {
     Ok(process::run("redocly lint docs/openapi.yaml", lint)?)
 }
 
-/// The promise that functions without an AWS permission link no AWS SDK, held against their dependency trees.
+/// Functions without AWS permissions must not have the AWS SDK in their dependency trees.
 fn no_needless_sdk() -> Result<(), Finding> {
     for function in ["page", "protected"] {
         let log = workspace::local().join(format!("logs/{function}-dependencies.log"));

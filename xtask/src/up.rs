@@ -50,7 +50,7 @@ pub(crate) enum UpError {
     /// The build, or the handling of signals.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A part ended by itself.
+    /// A part ended.
     #[error("everything was stopped, because a part ended; `cargo xtask up` starts it again")]
     PartEnded(#[source] ProcessError),
     #[error("Latchkey could not be started")]

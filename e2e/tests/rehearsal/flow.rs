@@ -45,7 +45,7 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.refresh(&third.refresh).status, 400);
     assert_eq!(client.refresh("no token").status, 400);
 
-    // An hour later, counters of an address begin anew.
+    // An hour later, counters of an address start again.
     let _ = aws.python(&["-c", LAPSE, stack.output("LoginAttemptsTableName")]);
     assert_eq!(client.login("nobody", "wrong").status, 401);
     assert_eq!(register(client, "alice").status, 409);

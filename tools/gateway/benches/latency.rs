@@ -1,6 +1,6 @@
-//! What the gateway adds to a request: `cargo bench -p gateway`.
+//! The overhead of the gateway: `cargo bench -p gateway`.
 //!
-//! Three things in turn, on connections that stay open, so that whatever else the machine does befalls all of them
+//! Three candidates, interleaved on persistent connections, so that other load on the machine affects all of them
 //! alike: the functions called directly at the Invoke API, the same through the gateway, and that with an authorizer
 //! before it.
 

@@ -58,7 +58,8 @@ pub(crate) fn mock_headers(cors: &Cors, methods: &[String]) -> HeaderMap {
     headers
 }
 
-/// Replaces the CORS headers of any other answer that has some: a function's, and the gateway's own if it is told to.
+/// Replaces the CORS headers of any other answer that has some: a function's, and with `--cors-on-own-answers` also the
+/// gateway's own.
 pub(crate) fn replace_headers(cors: &Cors, request: &HeaderMap, response: &mut HeaderMap) {
     for name in &CORS_HEADERS {
         response.remove(name);

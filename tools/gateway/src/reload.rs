@@ -35,7 +35,7 @@ impl Watch {
         Self { file: file.to_owned(), served: now, seen: now }
     }
 
-    /// Reads the template anew whenever it has changed.
+    /// Reloads the template whenever it has changed.
     pub(crate) async fn follow(mut self, source: Source, gateway: Arc<Gateway>) {
         let source = Arc::new(source);
         loop {

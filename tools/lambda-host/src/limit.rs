@@ -17,7 +17,7 @@ use crate::process;
 
 /// Memory size with one whole CPU, in MB.
 const WHOLE_CPU_MEGABYTES: u32 = 1769;
-/// How often a share is given anew.
+/// The period of a share.
 const PERIOD: Duration = Duration::from_millis(20);
 /// How often the used share is checked.
 const LOOK: Duration = Duration::from_micros(50);

@@ -294,7 +294,7 @@ fn write_environments(template: &Template, sealing_key: &str, directory: &Path) 
     Ok(changed)
 }
 
-/// The variable by which Cargo is told a runner, for what this machine builds for.
+/// Cargo's variable for a runner, for this machine's target.
 fn runner_variable() -> Result<String, FunctionsError> {
     let output = command("rustc").arg("-vV").output().map_err(|_| FunctionsError::Host)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

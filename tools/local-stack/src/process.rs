@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 
 /// The variable that marks a child and all that comes of it.
 const MARK: &str = "XTASK_CHILD";
-/// How long a child may take to end by itself.
+/// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often a wait checks its condition.
 const TICK: Duration = Duration::from_millis(20);

@@ -328,8 +328,8 @@ pub fn development_parameters() -> BTreeMap<String, String> {
     BTreeMap::from([("AllowedOrigins".to_owned(), "*".to_owned())])
 }
 
-/// Builds every binary at once, with the features that `cargo lambda watch` will ask for, so that it has nothing to
-/// build.
+/// Builds every binary in one run, with the features that `cargo lambda watch` will use, so that it does not have
+/// to build.
 ///
 /// # Errors
 /// The build fails.

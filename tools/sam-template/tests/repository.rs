@@ -214,8 +214,8 @@ fn a_bad_deployment_parameter_is_rejected_before_anything_is_created() {
     }
 }
 
-/// Any page with the browser's own credentials would be no protection at all: they are never allowed, whatever the
-/// origins.
+/// Cookies for any page would defeat the protection: credentials are never allowed, for any
+/// origin.
 #[test]
 fn no_origin_is_ever_allowed_together_with_credentials() {
     for origins in ["*", "https://app.example.com,http://localhost:5173"] {

@@ -82,7 +82,7 @@ impl Gateway {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits until the gateway has ended by itself.
+    /// Waits until the gateway has exited.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
