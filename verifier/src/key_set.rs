@@ -289,6 +289,36 @@ mod tests {
     }
 
     #[test]
+    fn a_public_key_of_each_kind_is_known_by_its_thumbprint() {
+        // RFC 7638 §3.1, and RFC 8037 appendix A.2 and A.3.
+        let rsa = json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3\
+                  oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdA\
+                  ZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-\
+                  kEgU8awapJzKnqDKgw",
+            "e": "AQAB",
+            "alg": "RS256",
+            "kid": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+        });
+        let ed25519 = json!({
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            "alg": "EdDSA",
+            "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        });
+        for (jwk, algorithm) in [
+            (rsa, SigningAlgorithm::Rs256),
+            (ed25519, SigningAlgorithm::EdDsa),
+            (jwk(&json!({})), SigningAlgorithm::Es256),
+        ] {
+            let key = VerificationKey::from_jwk(&jwk.to_string()).unwrap();
+            assert_eq!((key.kid(), key.algorithm()), (kid(&jwk), algorithm));
+        }
+    }
+
+    #[test]
     fn a_public_key_under_another_id_than_its_thumbprint_is_left_out() {
         let other = json!({ "kid": "0123456789012345678901234567890123456789012" });
         assert!(matches!(error(&jwk(&other)), KeyError::Mismatch));

@@ -111,6 +111,9 @@ mod tests {
         assert_eq!(EpochSeconds::new(1) - 2, EpochSeconds::new(0));
         assert_eq!(EpochSeconds::new(5) + 2, EpochSeconds::new(7));
         assert_eq!(EpochSeconds::new(5) - 2, EpochSeconds::new(3));
+        let mut later = EpochSeconds::new(5);
+        later += 2;
+        assert_eq!(later.get(), 7);
         assert_eq!(EpochSeconds::new(5).seconds_since(EpochSeconds::new(5)), Some(0));
         assert_eq!(EpochSeconds::new(5).seconds_since(EpochSeconds::new(6)), None);
     }
