@@ -176,4 +176,33 @@ mod tests {
         assert!(!revocations(&sessions(139), true).is_decisive());
         assert!(revocations(&[&sessions(100)[..], &[(900, Revocation::Epoch(1))]].concat(), true).is_decisive());
     }
+
+    #[test]
+    fn a_token_is_revoked_by_its_id_its_session_or_an_epoch_after_its_own() {
+        let claims: AccessTokenClaims = serde_json::from_value(serde_json::json!({
+            "iss": "https://login.example.com", "sub": "u", "aud": "latchkey", "exp": 900, "iat": 0, "nbf": 0, "jti": "j",
+            "client_id": "latchkey", "sid": "s", "username": "alice", "roles": [], "epoch": 3,
+        }))
+        .unwrap();
+        let session = |sid| Revocation::Session(SessionId::new(sid));
+        for (what, expected) in [
+            (Revocation::Token("j".into()), Err(Revoked::Token)),
+            (Revocation::Token("s".into()), Ok(())),
+            (session("s"), Err(Revoked::Session)),
+            (session("j"), Ok(())),
+            (Revocation::Epoch(4), Err(Revoked::Epoch)),
+            (Revocation::Epoch(3), Ok(())),
+            (Revocation::Epoch(2), Ok(())),
+        ] {
+            assert_eq!(revocations(&[(1000, what.clone())], false).check(&claims), expected, "{what:?}");
+        }
+        // Unread items may revoke it, unless an epoch item covers them.
+        assert_eq!(revocations(&sessions(9), true).check(&claims), Err(Revoked::TooMany));
+        assert_eq!(
+            revocations(&[&sessions(9)[..], &[(900, Revocation::Epoch(3))]].concat(), true).check(&claims),
+            Ok(())
+        );
+        let reasons = [Revoked::Token, Revoked::Session, Revoked::Epoch, Revoked::TooMany].map(Revoked::reason);
+        assert_eq!(reasons, ["revoked_token", "revoked_session", "revoked_epoch", "too_many_revocations"]);
+    }
 }
