@@ -153,7 +153,7 @@ Events  {cargo_lambda} lambda invoke login --data-file events/login-ok.json --in
 Logs    {}  (functions)
         {}  (requests)
 
-A change of a function's source or of template.yaml comes into use by itself. Ctrl-C ends it.",
+A change of a function's source or of template.yaml takes effect while this runs. Ctrl-C stops it.",
         in_checkout(environment),
         in_checkout(&workspace::binary("latchkey")),
         stack.invoke_port().unwrap_or(INVOKE_PORT),
