@@ -79,7 +79,7 @@ impl Authenticator {
         network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<User, AuthenticationError> {
-        let username = Username::parse(username).ok();
+        let username = Username::canonicalize(username).ok();
         let user = match &username {
             Some(username) => self.users.find(username).await?,
             None => None,

@@ -11,8 +11,9 @@ use auth::revocation::Revoked;
 use auth::session::IDLE_LIFETIME_SECONDS;
 use auth::sessions::Ending;
 use auth::sessions::refresh::RefreshError;
-use auth::store::users::Update;
+use auth::store::users::{Addition, Update};
 use auth::user::User;
+use auth::username::{Username, UsernameError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use secrecy::ExposeSecret as _;
 use test_support::fixture::{Fixture, Held, LIFETIME_SECONDS, NOW, PASSWORD, alice};
@@ -49,6 +50,22 @@ async fn a_registration_is_refused_for_its_name_or_its_password() {
         assert!(matches!(refused, Err(AccountError::Password(_))), "{weak}");
     }
     assert!(fixture.users.find(&alice()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_user_whose_name_violates_a_newer_rule_signs_in_and_is_managed() {
+    let fixture = Fixture::create("old-name").await;
+    // A filler that is a letter to Unicode: earlier releases allowed it.
+    let old = "al\u{1160}ice";
+    assert!(matches!(register(&fixture, old).await, Err(AccountError::Username(UsernameError::Invisible('\u{1160}')))));
+    let user = User { username: Username::from_stored(old), ..fixture.add_user("alice").await };
+    assert_eq!(fixture.users.add(&user).await.unwrap(), Addition::Added);
+    let authenticated = fixture.authenticate(old, PASSWORD, HOME, NOW).await.unwrap();
+    assert_eq!(authenticated.username, user.username);
+    let held = fixture.begin(&authenticated, NOW).await.unwrap();
+    assert!(fixture.refresh(&held.refresh, NOW).await.is_ok());
+    fixture.accounts().disable(&Username::canonicalize(old).unwrap(), NOW).await.unwrap();
+    assert!(matches!(fixture.authenticate(old, PASSWORD, HOME, NOW).await, Err(AuthenticationError::DisabledUser)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

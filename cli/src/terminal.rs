@@ -115,6 +115,15 @@ fn escaped_json(object: &Value) -> String {
     escaped
 }
 
+/// A word of a command line that is suggested: quoted for a POSIX shell where it has to be.
+pub(crate) fn shell_word(text: &str) -> String {
+    if text.chars().all(|c| c.is_alphanumeric() || "._-+@%=:,/".contains(c)) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// A line for a person, on standard output.
 pub(crate) fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{}", lines(line));

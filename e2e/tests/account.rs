@@ -61,17 +61,49 @@ fn of_two_concurrent_registrations_of_one_name_in_any_spelling_one_succeeds() {
 }
 
 #[test]
+fn a_user_signs_in_with_an_email_address_as_a_phone_types_it() {
+    let client = Client::from_env();
+    let name = format!("{}.o'hara&co@example.com", own_name("maeve"));
+    let registered = register(&client, &format!("{name} "), PASSWORD);
+    assert_eq!((registered.status, &registered.json()["username"]), (201, &json!(name)), "{registered:?}");
+    for typed in [format!(" {name}"), format!("{name}\u{a0}"), name.to_uppercase(), name.replace('\'', "\u{2019}")] {
+        assert_eq!(client.login(&typed, PASSWORD).status, 200, "{typed:?}");
+    }
+    assert_eq!(client.login(&name, &format!("{PASSWORD} ")).status, 401, "a password is taken as it is");
+}
+
+#[test]
 fn a_registration_that_is_refused_says_why() {
     let client = Client::from_env();
     let name = own_name("unregistered");
     assert_eq!(
         register(&client, "a b", PASSWORD).status_and_json(),
-        error(422, "invalid_username", "A user name consists of letters, digits and the characters . _ - + @.")
+        error(
+            422,
+            "invalid_username",
+            "A user name cannot contain a space (U+0020); allowed are letters, digits and ._-+@!#$%&'*/=?^`{|}~."
+        )
     );
-    assert_eq!(
-        register(&client, "", PASSWORD).status_and_json(),
-        error(422, "invalid_username", "A user name has 1 to 64 characters.")
-    );
+    for (name, message) in [
+        ("", "A user name has at least one character."),
+        (" \u{a0}", "A user name has at least one character."),
+        (&"a".repeat(257), "A user name has at most 256 bytes in UTF-8."),
+        ("al\u{200b}ice", "A user name cannot contain the invisible character U+200B."),
+        (
+            "CORP\\mmuster",
+            "A user name cannot contain \\ (U+005C); allowed are letters, digits and ._-+@!#$%&'*/=?^`{|}~.",
+        ),
+        (
+            "x\u{332}\u{332}\u{332}\u{332}\u{332}",
+            "A user name cannot contain more than 4 combining marks in a row; U+0332 is one too many.",
+        ),
+    ] {
+        assert_eq!(
+            register(&client, name, PASSWORD).status_and_json(),
+            error(422, "invalid_username", message),
+            "{name:?}"
+        );
+    }
     for weak in ["short", "passwordpassword", &format!("{name}{name}"), &"x".repeat(129), "aaaaaaaaaaaaaaaaaaaa"] {
         let answer = register(&client, &name, weak);
         assert_eq!((answer.status, &answer.json()["error"]), (422, &json!("weak_password")), "{weak}: {answer:?}");

@@ -64,7 +64,8 @@ fn what_cannot_be_added_says_why() {
     assert_eq!(
         add("a b", PASSWORD),
         failure(
-            "\"a b\" is not a valid user name: a user name consists of letters, digits and the characters . _ - + @"
+            "\"a b\" is not a valid user name: a user name cannot contain a space (U+0020); allowed are letters, digits and \
+             ._-+@!#$%&'*/=?^`{|}~"
         )
     );
     assert!(add(&name, PASSWORD).0);
@@ -250,7 +251,9 @@ fn scripts_get_json_and_stable_codes() {
         (["show", "nobody-at-all"], "unknown_user"),
         (["revoke", "nobody-at-all"], "unknown_user"),
         (["unlock", "nobody-at-all"], "unknown_user"),
-        (["show", "a b"], "invalid_username"),
+        (["show", "a b"], "unknown_user"),
+        (["show", " "], "invalid_username"),
+        (["add", "a b"], "invalid_username"),
         (["add", &name], "username_taken"),
         (["set-password", &name], "weak_password"),
     ] {
@@ -352,6 +355,33 @@ fn lines_that_are_refused_are_reported_and_the_others_imported() {
 
     let missing = text(&latchkey(&["user", "import", "/no/such/file"], ""));
     assert!(!missing.0 && missing.2.starts_with("latchkey: the file /no/such/file cannot be opened"), "{missing:?}");
+}
+
+#[test]
+fn names_of_real_exports_are_imported_and_a_refusal_names_user_and_character() {
+    let id = std::process::id();
+    let hash = "$2a$05$O5hSPh8fvnve.A2hOa9u9eFnrDEVA2ReVpsOKdQx6tne5oFzjyg/q";
+    let names = ["maeve.o'hara", "r&d", "first last", "CORP\\mmuster", "zoe", "n!a"].map(|name| format!("{name}-{id}"));
+    let lines = names.iter().map(|name| json!({ "username": format!("{name}\u{a0}"), "hash": hash }).to_string());
+    let (done, printed, error) = text(&latchkey(&["user", "import", "-"], &lines.collect::<Vec<_>>().join("\n")));
+    assert!(!done);
+    assert_eq!(printed, "imported: 4; already there, not changed: 0; lines rejected: 2");
+    let allowed = "allowed are letters, digits and ._-+@!#$%&'*/=?^`{|}~";
+    let rejected: Vec<_> = error.lines().take(2).collect();
+    let expected = [
+        format!(
+            "line 3: \"first last-{id}\\u{{a0}}\" is not a valid user name: a user name cannot contain a space (U+0020); {allowed}"
+        ),
+        format!(
+            "line 4: \"CORP\\\\mmuster-{id}\\u{{a0}}\" is not a valid user name: a user name cannot contain \\ (U+005C); {allowed}"
+        ),
+    ];
+    for (line, expected) in rejected.into_iter().zip(expected) {
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    for name in [&names[0], &names[1], &names[4], &names[5]] {
+        assert_eq!(Client::from_env().login(name, PASSWORD).status, 200, "{name}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use zxcvbn::zxcvbn;
 
 use super::Password;
-use crate::username::Username;
+use crate::username::{PUNCTUATION, Username};
 
 /// The default minimum, in code points: NIST's minimum if the password is the only factor.
 pub const DEFAULT_MIN_CODE_POINTS: usize = 15;
@@ -24,8 +24,8 @@ pub const MAX_CODE_POINTS: usize = 128;
 /// The minimum number of guesses, even with a slow hash. Eight random characters have this estimate.
 const LOWEST_GUESSES: u64 = 100_000_000;
 
-/// Most characters that are estimated: as many as a user name can have.
-const MAX_READ: usize = crate::username::MAX_CODE_POINTS;
+/// Most characters that are estimated, of a password and of a user name.
+const MAX_READ: usize = 64;
 /// Most readings of a text. zxcvbn looks up every word once for each of them.
 const MAX_READINGS: usize = 64;
 /// The signs that zxcvbn reads as a letter, for letters with more than one sign. Letters with one sign do not
@@ -105,8 +105,8 @@ impl PasswordPolicy {
         if code_points > MAX_CODE_POINTS {
             return Err(Weakness::TooLong);
         }
-        let name = username.as_str();
-        let parts = || name.split(['.', '_', '-', '+', '@']).filter(|part| !part.is_empty());
+        let name = &*first(username.as_str(), MAX_READ);
+        let parts = || name.split(|c| PUNCTUATION.contains(c)).filter(|part| !part.is_empty());
         let name_in_letters = in_letters(name);
         let known: Vec<_> = SERVICE_NAMES.into_iter().chain([name, &name_in_letters]).chain(parts()).collect();
         let estimate = zxcvbn(&readable(password.0.expose_secret()), &known);
@@ -126,8 +126,12 @@ impl PasswordPolicy {
 /// number of readings: in `4@`, either sign can be the `a`. Where there are too many readings, symbols become the
 /// letters that they stand for; digits stay, they alone have 32 at most.
 fn readable(password: &str) -> String {
-    let text: String = password.chars().take(MAX_READ).collect();
+    let text = first(password, MAX_READ);
     if readings(&text) <= MAX_READINGS { text } else { in_letters(&text) }
+}
+
+fn first(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 fn in_letters(text: &str) -> String {
@@ -201,7 +205,12 @@ mod tests {
         }
         assert_eq!(check("alice keeps 7 ferrets in Utrecht"), Ok(()));
         // A name that looks random is known all the same, however long it is.
-        for name in ["vq8.zt1_kw5-rm7+jx2@ph9", &"vq8zt1kw5rm7jx2ph9yd4bc6".repeat(3)[..64]] {
+        for name in [
+            "vq8.zt1_kw5-rm7+jx2@ph9",
+            "vq8'zt1!kw5#rm7$jx2%ph9",
+            &"vq8zt1kw5rm7jx2ph9yd4bc6".repeat(3)[..64],
+            &"vq8zt1kw5rm7jx2ph9yd4bc6".repeat(11)[..256],
+        ] {
             let username = Username::parse(name).unwrap();
             for password in [name.to_owned(), name.to_uppercase(), name.repeat(2)] {
                 let password = Password::new(password.chars().take(MAX_CODE_POINTS).collect());

@@ -28,7 +28,7 @@ use serde_json::json;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{JoinError, JoinSet};
 
-use crate::terminal::{Output, print_error};
+use crate::terminal::{Output, print_error, shell_word};
 
 /// Longest line, in bytes.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -285,11 +285,13 @@ fn read(line: &[u8]) -> Result<Accepted, String> {
         "it is not a JSON object with the strings `username` and `hash`, perhaps the list of strings `roles`, and nothing else"
             .to_owned()
     })?;
-    let username = Username::parse(&line.username).map_err(|error| error.to_string())?;
+    let username = Username::parse(&line.username)
+        .map_err(|error| format!("{:?} is not a valid user name: {error}", line.username))?;
     Hasher::check_importable(line.hash.expose_secret()).map_err(|error| match error {
         HashError::TooCostly { .. } => format!(
-            "the hash of {username} costs too much to verify: {error}; `latchkey user add {username}` adds the user \
-             with a new password"
+            "the hash of {username} costs too much to verify: {error}; `latchkey user add {}` adds the user \
+             with a new password",
+            shell_word(username.as_str())
         ),
         _ => {
             format!("the hash of {username} has a format that cannot be imported; `latchkey user import --help` says which can")
@@ -351,6 +353,14 @@ mod tests {
     }
 
     #[test]
+    fn a_suggested_command_quotes_the_name_for_the_shell() {
+        let line =
+            json!({ "username": "o'hara&co", "hash": "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW" });
+        let refused = read(line.to_string().as_bytes()).err().unwrap();
+        assert!(refused.contains(r"`latchkey user add 'o'\''hara&co'` adds"), "{refused}");
+    }
+
+    #[test]
     fn a_line_that_is_refused_says_why_and_repeats_no_hash() {
         for (line, reason) in [
             ("{", "it is not a JSON object"),
@@ -358,7 +368,10 @@ mod tests {
             (r#"{"username":"a","hash":1}"#, "it is not a JSON object"),
             (r#"{"username":"a","hash":"s3cr3t","password":"x"}"#, "it is not a JSON object"),
             (r#"["a","s3cr3t"]"#, "it is not a JSON object"),
-            (r#"{"username":"a b","hash":"s3cr3t"}"#, "a user name consists of"),
+            (
+                r#"{"username":"CORP\\m","hash":"s3cr3t"}"#,
+                r#""CORP\\m" is not a valid user name: a user name cannot contain \ (U+005C); allowed are"#,
+            ),
             (r#"{"username":"Alice","hash":"s3cr3t"}"#, "the hash of alice has a format that cannot be imported"),
         ] {
             let refused = read(line.as_bytes()).err().unwrap();

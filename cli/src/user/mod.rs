@@ -26,7 +26,7 @@ use latchkey_verifier::MAX_ACCESS_TOKEN_LIFETIME_SECONDS;
 use serde_json::{Value, json};
 use shared::config::{ConfigError, table_name};
 
-use crate::terminal::{self, Output, PasswordError};
+use crate::terminal::{self, Output, PasswordError, shell_word};
 use import::ImportError;
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(crate) struct UserArguments {
 enum UserCommand {
     /// Add a user. Prompts for the password, or reads it as a line from standard input
     Add {
-        /// The user's name: letters, digits and . _ - + @, in any case
+        /// The user's name: letters, digits and the punctuation of an e-mail address, in any case; at most 256 bytes
         name: String,
         /// A role of the user; may be given more than once. All of them take at most 1 KiB of a token
         #[arg(long = "role", value_name = "ROLE", value_parser = Role::parse)]
@@ -130,7 +130,8 @@ pub(crate) enum UserError {
     Weak(Weakness),
     #[error(
         "{username} has the new password, and every earlier session and token is revoked, but failed attempts could not be \
-         cleared; `latchkey user unlock {username}` clears them"
+         cleared; `latchkey user unlock {}` clears them",
+        shell_word(username.as_str())
     )]
     AttemptsNotForgotten { username: Username, source: StoreError },
     #[error("the user could not be changed")]
@@ -191,7 +192,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
     match arguments.command {
         UserCommand::Add { name, roles } => add(&tables, &name, roles, output).await,
         UserCommand::Show { name } => {
-            let username = parse(&name)?;
+            let username = existing_name(&name)?;
             let user = tables.users.find(&username).await?.ok_or(UserError::Unknown(username))?;
             output.result(&describe(&user), &record(&user));
             Ok(())
@@ -206,7 +207,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
         UserCommand::SetRoles { name, roles, none: _ } => set_roles(&tables, &name, roles, output).await,
         UserCommand::Enable { name } => enable(&tables, &name, output).await,
         UserCommand::Disable { name } => {
-            let username = parse(&name)?;
+            let username = existing_name(&name)?;
             let accounts = tables.accounts()?;
             let effect =
                 accounts.disable(&username, EpochSeconds::now()).await.map_err(|error| of(error, &username))?;
@@ -220,7 +221,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             Ok(())
         }
         UserCommand::Revoke { name } => {
-            let username = parse(&name)?;
+            let username = existing_name(&name)?;
             let accounts = tables.accounts()?;
             accounts.revoke(&username, EpochSeconds::now()).await.map_err(|error| of(error, &username))?;
             let text = format!("every session and token of {username} is revoked; {username} may log in again");
@@ -228,7 +229,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
             Ok(())
         }
         UserCommand::Unlock { name } => {
-            let username = parse(&name)?;
+            let username = existing_name(&name)?;
             if tables.users.find(&username).await?.is_none() {
                 return Err(UserError::Unknown(username));
             }
@@ -243,7 +244,7 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
 }
 
 async fn add(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> Result<(), UserError> {
-    let username = parse(name)?;
+    let username = new_name(name)?;
     let policy = policy()?;
     let roles = roles_of(&username, roles)?;
     // Before the user types a password in vain.
@@ -263,7 +264,7 @@ async fn add(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> R
 }
 
 async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
-    let username = parse(name)?;
+    let username = existing_name(name)?;
     let policy = policy()?;
     let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
     if tables.users.find(&username).await?.is_none() {
@@ -285,7 +286,7 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
 }
 
 async fn set_roles(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> Result<(), UserError> {
-    let username = parse(name)?;
+    let username = existing_name(name)?;
     let new = roles_of(&username, roles)?;
     let roles = new.as_slice();
     let accounts = tables.accounts()?;
@@ -296,8 +297,9 @@ async fn set_roles(tables: &Tables, name: &str, roles: Vec<Role>, output: Output
         let minutes = MAX_ACCESS_TOKEN_LIFETIME_SECONDS / 60;
         format!(
             "{username} now has the roles: {}. They take effect at the next login or refresh. Earlier access tokens keep the old \
-             ones until they expire, after at most {minutes} minutes; `latchkey user revoke {username}` revokes them now",
-            roles_text(roles)
+             ones until they expire, after at most {minutes} minutes; `latchkey user revoke {}` revokes them now",
+            roles_text(roles),
+            shell_word(username.as_str())
         )
     } else {
         format!("{username} already had these roles: {}", roles_text(roles))
@@ -308,7 +310,7 @@ async fn set_roles(tables: &Tables, name: &str, roles: Vec<Role>, output: Output
 }
 
 async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserError> {
-    let username = parse(name)?;
+    let username = existing_name(name)?;
     let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
     let user = tables.users.find(&username).await?.ok_or_else(|| UserError::Unknown(username.clone()))?;
     if user.status == UserStatus::Disabled {
@@ -367,8 +369,14 @@ fn of(error: AccountError, username: &Username) -> UserError {
     }
 }
 
-fn parse(name: &str) -> Result<Username, UserError> {
+/// The name of a new user.
+fn new_name(name: &str) -> Result<Username, UserError> {
     Username::parse(name).map_err(|source| UserError::Name { name: name.to_owned(), source })
+}
+
+/// A name that a user may have, also one that today's rules reject.
+fn existing_name(name: &str) -> Result<Username, UserError> {
+    Username::canonicalize(name).map_err(|source| UserError::Name { name: name.to_owned(), source })
 }
 
 fn roles_of(username: &Username, roles: Vec<Role>) -> Result<Roles, UserError> {
