@@ -105,8 +105,8 @@ impl PasswordPolicy {
         if code_points > MAX_CODE_POINTS {
             return Err(Weakness::TooLong);
         }
-        let name = &*first(username.as_str(), MAX_READ);
-        let parts = || name.split(|c| PUNCTUATION.contains(c)).filter(|part| !part.is_empty());
+        let name = first(username.as_str(), MAX_READ);
+        let parts = || username.as_str().split(|c| PUNCTUATION.contains(c)).filter(|part| !part.is_empty());
         let name_in_letters = in_letters(name);
         let known: Vec<_> = SERVICE_NAMES.into_iter().chain([name, &name_in_letters]).chain(parts()).collect();
         let estimate = zxcvbn(&readable(password.0.expose_secret()), &known);
@@ -127,11 +127,11 @@ impl PasswordPolicy {
 /// letters that they stand for; digits stay, they alone have 32 at most.
 fn readable(password: &str) -> String {
     let text = first(password, MAX_READ);
-    if readings(&text) <= MAX_READINGS { text } else { in_letters(&text) }
+    if readings(text) <= MAX_READINGS { text.to_owned() } else { in_letters(text) }
 }
 
-fn first(text: &str, characters: usize) -> String {
-    text.chars().take(characters).collect()
+fn first(text: &str, characters: usize) -> &str {
+    text.char_indices().nth(characters).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 fn in_letters(text: &str) -> String {
@@ -221,6 +221,10 @@ mod tests {
                 );
             }
         }
+        // So is the end of a long e-mail address.
+        let username = Username::parse(&format!("{}@vq8zt1kw5rm7jx2p.example", "x".repeat(64))).unwrap();
+        let weakness = PasswordPolicy::default().check(&Password::new("vq8zt1kw5rm7jx2p".to_owned()), &username);
+        assert_eq!(weakness, Err(Weakness::LikeUsername));
         // Parts of one or two letters say nothing.
         let username = Username::parse("a.b.c").unwrap();
         let weakness = PasswordPolicy::default().check(&Password::new("abcabcabcabcabc".to_owned()), &username);
