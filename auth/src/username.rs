@@ -173,8 +173,8 @@ mod tests {
         assert!(Username::parse(&"a".repeat(256)).is_ok());
         // 64 characters of four bytes each, as earlier releases allow.
         assert!(Username::parse(&"\u{20000}".repeat(64)).is_ok());
-        // 256 full-width letters: three bytes as typed, one byte each in the canonical spelling.
-        assert_eq!(Username::parse(&"\u{ff41}".repeat(256)).unwrap().as_str(), "a".repeat(256));
+        // 256 mathematical letters: four bytes each as typed, one byte each in the canonical spelling.
+        assert_eq!(Username::parse(&"\u{1d41a}".repeat(256)).unwrap().as_str(), "a".repeat(256));
         assert_eq!(Username::parse(&"a".repeat(257)), Err(UsernameError::TooLong));
         assert_eq!(Username::parse(&"\u{fdfa}".repeat(64)), Err(UsernameError::TooLong));
         assert_eq!(Username::parse(&"a".repeat(100_000)), Err(UsernameError::TooLong));
