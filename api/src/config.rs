@@ -127,7 +127,7 @@ pub fn key_purposes() -> Result<Vec<KeyPurpose>, ConfigError> {
 
 fn purposes(names: &str) -> Result<Vec<KeyPurpose>, ConfigError> {
     if names.is_empty() {
-        return Ok(vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken]);
+        return Ok(KeyPurpose::ALL.to_vec());
     }
     let purpose = |name: &str| KeyPurpose::named(name).ok_or_else(|| ConfigError::UnknownPurpose(name.to_owned()));
     names.split(',').map(purpose).collect()
@@ -177,9 +177,8 @@ mod tests {
 
     #[test]
     fn purposes_of_keys_are_names_separated_by_commas() {
-        let both = vec![KeyPurpose::AccessToken, KeyPurpose::RefreshToken];
-        assert_eq!(purposes(""), Ok(both.clone()));
-        assert_eq!(purposes("access-token,refresh-token"), Ok(both));
+        assert_eq!(purposes(""), Ok(KeyPurpose::ALL.to_vec()));
+        assert_eq!(purposes("access-token,refresh-token,login-attempts"), Ok(KeyPurpose::ALL.to_vec()));
         assert_eq!(purposes("refresh-token"), Ok(vec![KeyPurpose::RefreshToken]));
         for (names, unknown) in [
             ("access-token,session", "session"),

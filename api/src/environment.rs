@@ -3,6 +3,7 @@
 use auth::accounts::Accounts;
 use auth::authorization::AccessTokenAuthorizer;
 use auth::keys::active::ActiveKeyCache;
+use auth::keys::login_attempts::LoginAttemptsKeyCache;
 use auth::keys::verification::VerificationKeys;
 use auth::keys::wrapping::KeyWrapper;
 use auth::sessions::{Sessions, TokenIssuer};
@@ -76,6 +77,14 @@ impl Environment {
     pub fn throttle(&self) -> Result<Throttle, ConfigError> {
         let attempts = LoginAttemptsTable::new(self.client.clone(), table_name("LOGIN_ATTEMPTS_TABLE_NAME")?);
         Ok(Throttle::new(attempts, config::free_attempts_per_address()?))
+    }
+
+    /// The key by which names that no user has are counted.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn login_attempts_key(&self) -> Result<LoginAttemptsKeyCache, StartError> {
+        Ok(LoginAttemptsKeyCache::new(self.signing_keys()?, self.key_wrapper()?))
     }
 
     /// # Errors

@@ -102,7 +102,7 @@ fn problem(error: &ApiError) -> Problem {
 
 fn registration(error: &RegistrationError) -> Problem {
     match error {
-        RegistrationError::Throttle(error) => throttle(error),
+        RegistrationError::Throttle(error) => throttle(error, LOGINS_USED_UP),
         RegistrationError::Account(error) => account(error),
     }
 }
@@ -116,10 +116,17 @@ fn token_state(error: &TokenStateError) -> Problem {
 
 fn login(error: &LoginError) -> Problem {
     match error {
-        LoginError::Authentication(error) => authentication(error, || Problem {
-            challenge: Some(CHALLENGE),
-            ..Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "The username or the password is wrong.")
-        }),
+        LoginError::Authentication(error) => {
+            let refused = || Problem {
+                challenge: Some(CHALLENGE),
+                ..Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "invalid_credentials",
+                    "The username or the password is wrong.",
+                )
+            };
+            authentication(error, refused, LOGINS_USED_UP)
+        }
         LoginError::Keys(error) => keys(error),
         LoginError::Session(SessionError::Store(error)) => store(error),
         LoginError::Session(SessionError::Random(_) | SessionError::Issue(_)) => Problem::internal(),
@@ -129,31 +136,42 @@ fn login(error: &LoginError) -> Problem {
 fn change_password(error: &ChangePasswordError) -> Problem {
     match error {
         // The access token is valid: a 401 would ask for another one.
-        ChangePasswordError::CurrentPassword(error) => authentication(error, || {
-            Problem::new(StatusCode::FORBIDDEN, "invalid_credentials", "The current password is wrong.")
-        }),
+        ChangePasswordError::CurrentPassword(error) => {
+            let refused =
+                || Problem::new(StatusCode::FORBIDDEN, "invalid_credentials", "The current password is wrong.");
+            authentication(error, refused, CHANGES_USED_UP)
+        }
         ChangePasswordError::Keys(error) => keys(error),
         ChangePasswordError::Account(error) => account(error),
         ChangePasswordError::Issue(_) => Problem::internal(),
     }
 }
 
-/// `refused` is the response to every failed authentication.
-fn authentication(error: &AuthenticationError, refused: impl FnOnce() -> Problem) -> Problem {
+/// `refused` is the response to every failed authentication, and `used_up` the sentence when waiting is of no use.
+fn authentication(error: &AuthenticationError, refused: impl FnOnce() -> Problem, used_up: &str) -> Problem {
     let problem = match error {
         AuthenticationError::UnknownUser | AuthenticationError::WrongPassword | AuthenticationError::DisabledUser => {
             refused()
         }
-        AuthenticationError::Throttle(error) => throttle(error),
+        AuthenticationError::Throttle(error) => throttle(error, used_up),
         AuthenticationError::Store(error) => store(error),
-        AuthenticationError::Hash(_) => Problem::internal(),
+        AuthenticationError::Keys(error) => keys(error),
+        AuthenticationError::Hash(_) | AuthenticationError::Random(_) => Problem::internal(),
     };
     Problem { reason: error.reason(), ..problem }
 }
 
-fn throttle(error: &ThrottleError) -> Problem {
+/// Waiting is of no use: a success clears the attempts, from where it is possible. The same sentence for every name.
+const LOGINS_USED_UP: &str = "Too many attempts to log in with this name from here, and waiting does not help. Log in on a \
+    device on which you have logged in before or from another network, or ask an operator to unlock the account.";
+const CHANGES_USED_UP: &str = "Too many attempts to enter the current password, and waiting does not help. Log in again, \
+    which allows more.";
+
+/// `used_up` is the sentence when waiting is of no use.
+fn throttle(error: &ThrottleError, used_up: &str) -> Problem {
     match error {
-        ThrottleError::TooMany { retry_after_seconds, .. } => Problem {
+        ThrottleError::UsedUp => Problem::new(StatusCode::TOO_MANY_REQUESTS, "attempts_used_up", used_up),
+        ThrottleError::TooMany { retry_after_seconds } => Problem {
             retry_after_seconds: Some(*retry_after_seconds),
             ..Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -201,7 +219,7 @@ fn refresh(error: &RefreshError) -> Problem {
             "invalid_grant",
             "The refresh token is no longer valid. Log in again.",
         ),
-        RefreshError::Throttle(error) => throttle(error),
+        RefreshError::Throttle(error) => throttle(error, LOGINS_USED_UP),
         RefreshError::Store(error) => store(error),
         RefreshError::Keys(error) => keys(error),
         RefreshError::Issue(_) | RefreshError::Random(_) => Problem::internal(),
@@ -261,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_seconds_to_wait_are_in_the_header_and_in_the_body() {
-        let too_many = || ThrottleError::TooMany { what: "account", retry_after_seconds: 8 };
+        let too_many = || ThrottleError::TooMany { retry_after_seconds: 8 };
         let wait = "Too many attempts. Try again in 8 seconds.";
         let errors: [ApiError; 3] = [
             RegistrationError::from(too_many()).into(),
@@ -282,6 +300,26 @@ mod tests {
         for members in [ErrorBody::Plain, ErrorBody::OAuth] {
             let (status, header, body) = answered(outage(), members);
             assert_eq!((status, header.as_deref(), &body["retry_after"]), (503, Some("2"), &json!(2)), "{body}");
+        }
+    }
+
+    #[test]
+    fn attempts_that_time_does_not_give_back_name_the_way_out_and_no_seconds() {
+        let used_up = || AuthenticationError::Throttle(ThrottleError::UsedUp);
+        for (error, message) in [
+            (
+                ApiError::from(LoginError::from(used_up())),
+                "Too many attempts to log in with this name from here, and waiting does not help. Log in on a device on \
+                 which you have logged in before or from another network, or ask an operator to unlock the account.",
+            ),
+            (
+                ChangePasswordError::CurrentPassword(used_up()).into(),
+                "Too many attempts to enter the current password, and waiting does not help. Log in again, which allows \
+                 more.",
+            ),
+        ] {
+            let body = json!({ "error": "attempts_used_up", "message": message });
+            assert_eq!(answered(error, ErrorBody::Plain), (429, None, body));
         }
     }
 

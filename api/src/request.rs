@@ -2,8 +2,8 @@
 
 use auth::id::{SessionId, UserId};
 use auth::login::RequestSource;
+use auth::network::SourceNetwork;
 use auth::session::{Origin, SignedIn};
-use auth::throttle::SourceNetwork;
 use auth::username::Username;
 use shared::Caller;
 use shared::http::Request;

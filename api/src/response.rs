@@ -2,22 +2,15 @@
 
 use auth::sessions::Tokens;
 use secrecy::ExposeSecret as _;
-use serde_json::json;
-use shared::http::StatusCode;
-use shared::http::response::{self, Response, ResponseError};
+use serde_json::{Value, json};
 
-/// The response with tokens (RFC 6749 §5.1).
-///
-/// # Errors
-/// It cannot be written as JSON.
-pub fn tokens(tokens: &Tokens) -> Result<Response, ResponseError> {
-    response::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": tokens.access_token.expose_secret(),
-            "token_type": "Bearer",
-            "expires_in": tokens.expires_in,
-            "refresh_token": tokens.refresh_token.expose_secret(),
-        }),
-    )
+/// The body with tokens (RFC 6749 §5.1).
+#[must_use]
+pub fn tokens(tokens: &Tokens) -> Value {
+    json!({
+        "access_token": tokens.access_token.expose_secret(),
+        "token_type": "Bearer",
+        "expires_in": tokens.expires_in,
+        "refresh_token": tokens.refresh_token.expose_secret(),
+    })
 }

@@ -1,8 +1,10 @@
 //! Does the time of a rejected login reveal whether a name exists?
 //!
 //! Interleaved logins of an unknown user, with a wrong password, and of a disabled user with the right one, each with
-//! its calls to DynamoDB Local and its hash; and the same at an address whose attempts are used up, where users who
-//! have logged in from it may still try. It prints the medians and how far each is from that of the wrong password.
+//! its calls to DynamoDB Local and its hash: without a device, with one that none of them knows, and with one that is
+//! known to the users. Then the same where the account's attempts are used up, and where those of the address are. It
+//! prints the medians, how far each is from that of the wrong password, and the *z* of a Mann-Whitney test of the two:
+//! above 3 in either direction, an attacker could tell them apart from so many samples.
 //!
 //! `cargo bench -p auth --bench login_refusals`, with a number of iterations as its argument.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
@@ -12,20 +14,31 @@ use std::time::{Duration, Instant};
 
 use auth::EpochSeconds;
 use auth::accounts::{Accounts, Effect, new_user};
-use auth::authentication::Authenticator;
+use auth::authentication::{Authenticator, Credentials};
+use auth::device::DeviceToken;
+use auth::keys::login_attempts::LoginAttemptsKeyCache;
+use auth::keys::rotation::{RotationPolicy, rotate};
+use auth::keys::wrapping::KeyWrapper;
+use auth::network::SourceNetwork;
 use auth::password::Password;
 use auth::password::hash::Hasher;
 use auth::roles::Roles;
+use auth::signing_key::KeyKind;
 use auth::store::client;
 use auth::store::denylist::DenylistTable;
 use auth::store::login_attempts::LoginAttemptsTable;
+use auth::store::signing_keys::SigningKeysTable;
 use auth::store::users::{Addition, UsersTable};
-use auth::throttle::{SourceNetwork, Throttle};
+use auth::throttle::{Account, Throttle};
 use auth::username::Username;
 use aws_lc_rs::rand::SystemRandom;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use local_stack::dynamodb_local::{DynamoDbLocal, Storage};
 use local_stack::install::Tools;
 use sam_template::{Parameters, Template};
+use secrecy::SecretString;
 
 const PASSWORD: &str = "correct horse battery staple";
 const NAME: &str = "login-refusals";
@@ -53,9 +66,9 @@ async fn measure(endpoint: &str, rounds: usize) {
     let denylist = DenylistTable::new(client.clone(), table("DenylistTable"));
     let (hasher, random, now) = (Hasher::new(), SystemRandom::new(), EpochSeconds::now());
 
-    let [known, disabled, unknown, elsewhere] =
-        ["known-user", "disabled-user", "unknown-user", "elsewhere-user"].map(|name| Username::parse(name).unwrap());
-    for name in [&known, &disabled, &elsewhere] {
+    let [known, disabled, unknown] =
+        ["known-user", "disabled-user", "unknown-user"].map(|name| Username::parse(name).unwrap());
+    for name in [&known, &disabled] {
         let password = Password::new(PASSWORD.to_owned());
         let user = new_user(&hasher, &random, name.clone(), &password, Roles::registered(), now).unwrap();
         assert_eq!(users.add(&user).await.unwrap(), Addition::Added);
@@ -63,39 +76,76 @@ async fn measure(endpoint: &str, rounds: usize) {
     assert_eq!(Accounts::new(users.clone(), denylist).disable(&disabled, now).await.unwrap(), Effect::Changed);
 
     let network = SourceNetwork::of("192.0.2.10");
-    let authenticator = |throttle: &Throttle| Authenticator {
+    let attempts = LoginAttemptsTable::new(client.clone(), table("LoginAttemptsTable"));
+    let keys = SigningKeysTable::new(client.clone(), table("SigningKeysTable"));
+    let wrapper = || KeyWrapper::local(&SecretString::from(STANDARD.encode([7; 32]))).unwrap();
+    rotate(&keys, &wrapper(), KeyKind::LoginAttempts, RotationPolicy::default(), now).await.unwrap();
+    let authenticator = |free_attempts| Authenticator {
         users: users.clone(),
-        throttle: throttle.clone(),
+        throttle: Throttle::new(attempts.clone(), free_attempts),
+        unknown_names: LoginAttemptsKeyCache::new(keys.clone(), wrapper()),
         hasher: Hasher::new(),
         random: SystemRandom::new(),
     };
-    let attempts = || LoginAttemptsTable::new(client.clone(), table("LoginAttemptsTable"));
+    let open = authenticator(1_000_000);
+    open.unknown_names.get(now).await.unwrap();
     let wrong = "not the password at all!!!!!";
-
-    let throttle = Throttle::new(attempts(), 1_000_000);
     let cases = [
         Case { name: "wrong password", username: &known, password: wrong },
         Case { name: "unknown user", username: &unknown, password: PASSWORD },
         Case { name: "disabled user", username: &disabled, password: PASSWORD },
     ];
-    let prepare = async |username: &Username| throttle.unlock(username).await.unwrap();
-    compare("Refused", authenticator(&throttle), &cases, network.as_ref(), now, rounds, prepare).await;
-
-    // Two users have logged in from an address whose attempts are now used up, and one of them is disabled.
-    let throttle = Throttle::new(attempts(), 1);
-    for username in [&known, &disabled] {
-        throttle.welcome(username, network.as_ref(), now).await.unwrap();
+    let key = open.unknown_names.get(now).await.unwrap();
+    let mut accounts = Vec::new();
+    for case in &cases {
+        accounts.push(match users.find(case.username).await.unwrap() {
+            Some(user) => Account::User { sub: user.user_id, password_epoch: user.password_epoch },
+            None => Account::of_unknown_name(case.username, key),
+        });
     }
-    while throttle.count("login", network.as_ref(), now).await.is_ok() {}
-    let cases = [
-        Case { name: "wrong password", username: &known, password: wrong },
-        Case { name: "unknown user", username: &unknown, password: PASSWORD },
-        Case { name: "disabled user", username: &disabled, password: PASSWORD },
-        Case { name: "not known here", username: &elsewhere, password: PASSWORD },
-    ];
-    let prepare = async |username: &Username| throttle.unlock(username).await.unwrap();
-    let title = "Throttled, users known at the address and others";
-    compare(title, authenticator(&throttle), &cases, network.as_ref(), now, rounds, prepare).await;
+    let attempt = Attempt { network: network.as_ref(), now, rounds };
+
+    // Every attempt is the first one.
+    let no_device = async || clear(&client, &table("LoginAttemptsTable"), &accounts, None, now).await;
+    compare("Refused, no device", &open, &cases, None, &attempt, no_device).await;
+    let device = DeviceToken::random(&random).unwrap();
+    compare("Refused, unknown device", &open, &cases, Some(&device), &attempt, no_device).await;
+    // A name that no user has has no known device: its counter is as if it had one.
+    let known_device = async || clear(&client, &table("LoginAttemptsTable"), &accounts, Some(&device), now).await;
+    compare("Refused, known device", &open, &cases[..], Some(&device), &attempt, known_device).await;
+
+    clear(&client, &table("LoginAttemptsTable"), &accounts, None, now).await;
+    for account in &accounts {
+        while let Ok(admission) = open.throttle.admit_login(Some(account), None, network.as_ref(), now).await {
+            admission.failed(now).await.unwrap();
+        }
+    }
+    compare("The account has to wait", &open, &cases, None, &attempt, async || {}).await;
+    let closed = authenticator(1);
+    closed.unknown_names.get(now).await.unwrap();
+    while closed.throttle.count("login", network.as_ref(), now).await.is_ok() {}
+    compare("The address has to wait", &closed, &cases, None, &attempt, async || {}).await;
+}
+
+/// Counters without attempts, in which a device is known or not.
+async fn clear(
+    client: &aws_sdk_dynamodb::Client,
+    table: &str,
+    accounts: &[Account],
+    device: Option<&DeviceToken>,
+    now: EpochSeconds,
+) {
+    for account in accounts {
+        let put = client.put_item().table_name(table).item("counter", AttributeValue::S(account.key()));
+        let put = match device {
+            Some(device) => put.item(
+                format!("known_at@device:{}", account.device(device).as_str()),
+                AttributeValue::N(now.to_string()),
+            ),
+            None => put,
+        };
+        put.send().await.unwrap();
+    }
 }
 
 /// A login that is refused.
@@ -105,25 +155,33 @@ struct Case<'a> {
     password: &'static str,
 }
 
-async fn compare(
-    title: &str,
-    authenticator: Authenticator,
-    cases: &[Case<'_>],
-    network: Option<&SourceNetwork>,
+/// What all attempts of a comparison have in common.
+struct Attempt<'a> {
+    network: Option<&'a SourceNetwork>,
     now: EpochSeconds,
     rounds: usize,
-    prepare: impl AsyncFn(&Username),
+}
+
+async fn compare(
+    title: &str,
+    authenticator: &Authenticator,
+    cases: &[Case<'_>],
+    device: Option<&DeviceToken>,
+    attempt: &Attempt<'_>,
+    prepare: impl AsyncFn(),
 ) {
+    let &Attempt { network, now, rounds } = attempt;
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
     for round in 0..rounds + 10 {
         for offset in 0..cases.len() {
             // Each case has each position equally often.
             let index = (round + offset) % cases.len();
             let Case { username, password, .. } = cases[index];
-            prepare(username).await;
+            prepare().await;
             let password = Password::new(password.to_owned());
+            let credentials = Credentials { username: username.as_str(), password: &password, device };
             let started = Instant::now();
-            let refused = authenticator.authenticate(username.as_str(), &password, network, now).await;
+            let refused = authenticator.authenticate(credentials, network, now).await;
             let elapsed = started.elapsed();
             assert!(refused.is_err());
             // The first ones warm up.
@@ -132,6 +190,7 @@ async fn compare(
             }
         }
     }
+    let z: Vec<f64> = times.iter().map(|sample| mann_whitney(&times[0], sample)).collect();
     let medians: Vec<f64> = times
         .into_iter()
         .map(|mut times| {
@@ -140,7 +199,16 @@ async fn compare(
         })
         .collect();
     println!("{title}; {rounds} rounds, medians:");
-    for (Case { name, .. }, median) in cases.iter().zip(&medians) {
-        println!("  {name:15} {median:8.3} ms  {:+6.2} %", (median / medians[0] - 1.0) * 100.0);
+    for ((Case { name, .. }, median), z) in cases.iter().zip(&medians).zip(z) {
+        println!("  {name:15} {median:8.3} ms  {:+6.2} %  z {z:+5.2}", (median / medians[0] - 1.0) * 100.0);
     }
+}
+
+/// The *z* of a Mann-Whitney test: how many standard deviations the number of pairs in which `other` took longer is
+/// from half of them.
+#[allow(clippy::cast_precision_loss, reason = "there are some hundred samples")]
+fn mann_whitney(one: &[Duration], other: &[Duration]) -> f64 {
+    let longer = one.iter().map(|one| other.iter().filter(|other| *other > one).count()).sum::<usize>() as f64;
+    let (n, m) = (one.len() as f64, other.len() as f64);
+    (longer - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
 }

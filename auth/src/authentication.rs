@@ -2,8 +2,7 @@
 //!
 //! Attempts are counted before anything is hashed ([`crate::throttle`]). An unknown user, a wrong password and a
 //! disabled user take the same calls and the same hash, and get the same response (OWASP ASVS 5.0, 6.3.8). Only the log
-//! tells them apart. A rejected attempt takes a hash too, because its time must not differ from that of a failure with
-//! the same response.
+//! tells them apart. An attempt that may not be made takes no hash, whatever the name is.
 
 use std::error::Error;
 
@@ -11,13 +10,18 @@ use aws_lc_rs::rand::SystemRandom;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::EpochSeconds;
+use crate::device::{DeviceId, DeviceToken};
+use crate::keys::active::ActiveKeyError;
+use crate::keys::login_attempts::LoginAttemptsKeyCache;
+use crate::network::SourceNetwork;
 use crate::password::Password;
 use crate::password::error::HashError;
 use crate::password::hash::{Hasher, PasswordCheck};
+use crate::random::RandomError;
 use crate::session::SignedIn;
 use crate::store::StoreError;
 use crate::store::users::{Update, UsersTable};
-use crate::throttle::{Admission, Claimant, SourceNetwork, Throttle, ThrottleError};
+use crate::throttle::{Account, Admission, Throttle, ThrottleError};
 use crate::user::{User, UserStatus};
 use crate::username::Username;
 
@@ -32,16 +36,21 @@ pub enum AuthenticationError {
     /// The password is right, but the user is disabled.
     #[error("the user is disabled")]
     DisabledUser,
-    /// Too many attempts, or they could not be counted. The password was not compared with a hash, or the response to a
-    /// failure must be the same.
+    /// Too many attempts, or they could not be counted. The password was not compared with a hash.
     #[error("the attempt was not admitted")]
     Throttle(#[from] ThrottleError),
+    /// Without the key of unknown names no attempt can be counted.
+    #[error("the key of unknown names could not be used")]
+    Keys(#[from] ActiveKeyError),
     /// Nobody is authenticated.
     #[error("the user could not be read, or the outcome not be counted")]
     Store(#[from] StoreError),
     /// The stored hash is unusable.
     #[error("the password could not be checked")]
     Hash(#[from] HashError),
+    /// No device token could be made.
+    #[error("no device token could be made")]
+    Random(#[from] RandomError),
 }
 
 impl AuthenticationError {
@@ -52,17 +61,37 @@ impl AuthenticationError {
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
             Self::DisabledUser => "disabled_user",
-            Self::Throttle(ThrottleError::TooMany { .. }) => "throttled",
+            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp) => "throttled",
             Self::Store(_) | Self::Throttle(ThrottleError::Store(_)) => "store_failed",
+            Self::Keys(_) => "keys_failed",
             Self::Hash(_) => "hash_failed",
+            Self::Random(_) => "random_failed",
         }
     }
+}
+
+/// What a user logs in with.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// As it was typed.
+    pub username: &'a str,
+    pub password: &'a Password,
+    /// What an earlier login from the same device returned.
+    pub device: Option<&'a DeviceToken>,
+}
+
+/// A user who was authenticated, and the token by which the device is known from now on.
+#[derive(Debug)]
+pub struct Authenticated {
+    pub user: User,
+    pub device: DeviceToken,
 }
 
 /// Authenticates users by their passwords.
 pub struct Authenticator {
     pub users: UsersTable,
     pub throttle: Throttle,
+    pub unknown_names: LoginAttemptsKeyCache,
     pub hasher: Hasher,
     pub random: SystemRandom,
 }
@@ -74,31 +103,30 @@ impl Authenticator {
     /// There is none, there were too many attempts, or the answer is unknown.
     pub async fn authenticate(
         &self,
-        username: &str,
-        password: &Password,
+        credentials: Credentials<'_>,
         network: Option<&SourceNetwork>,
         now: EpochSeconds,
-    ) -> Result<User, AuthenticationError> {
+    ) -> Result<Authenticated, AuthenticationError> {
+        let Credentials { username, password, device } = credentials;
+        // First, so that it takes as long for every name.
+        let key = self.unknown_names.get(now).await?;
         let username = Username::canonicalize(username).ok();
         let user = match &username {
             Some(username) => self.users.find(username).await?,
             None => None,
         };
-        let claimant = Claimant::Untrusted { username: username.as_ref(), exists: user.is_some() };
-        let admission = match self.throttle.admit(claimant, network, now).await {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                // As long as a failure from a known address takes, which gets the same response.
-                if matches!(refusal, ThrottleError::TooMany { .. }) && username.is_some() {
-                    self.hasher.verify_dummy(password)?;
-                }
-                return Err(refusal.into());
-            }
+        let account = match &user {
+            Some(user) => Some(account_of(user, user.password_epoch)),
+            None => username.map(|username| Account::of_unknown_name(&username, key)),
         };
-        self.verify_password(user, password, admission, now).await
+        let admission = self.throttle.admit_login(account.as_ref(), device, network, now).await?;
+        let device = self.device(device)?;
+        let known_as = |user: &User| account_of(user, user.password_epoch).device(&device);
+        let user = self.verify_password(user, password, admission, known_as, now).await?;
+        Ok(Authenticated { user, device })
     }
 
-    /// The same for a signed-in user who enters the password again.
+    /// The same for a signed-in user who enters the password again, to change it: the device is known for the next one.
     ///
     /// # Errors
     /// As for [`Self::authenticate`].
@@ -106,14 +134,23 @@ impl Authenticator {
         &self,
         caller: &SignedIn,
         password: &Password,
-        network: Option<&SourceNetwork>,
+        device: Option<&DeviceToken>,
         now: EpochSeconds,
-    ) -> Result<User, AuthenticationError> {
+    ) -> Result<Authenticated, AuthenticationError> {
         // A cached decision of the authorizer may be older than the revocation of everything the user had.
         let is_caller = |user: &User| user.user_id == caller.sub && user.epoch == caller.epoch;
         let user = self.users.find(&caller.username).await?.filter(is_caller);
-        let admission = self.throttle.admit(Claimant::SignedIn(&caller.username), network, now).await?;
-        self.verify_password(user, password, admission, now).await
+        let caller = Account::User { sub: caller.sub.clone(), password_epoch: caller.epoch };
+        let admission = self.throttle.admit_again(&caller, now).await?;
+        let device = self.device(device)?;
+        let known_as = |user: &User| account_of(user, user.epoch + 1).device(&device);
+        let user = self.verify_password(user, password, admission, known_as, now).await?;
+        Ok(Authenticated { user, device })
+    }
+
+    /// The token that the device has, or a new one.
+    fn device(&self, presented: Option<&DeviceToken>) -> Result<DeviceToken, RandomError> {
+        presented.cloned().map_or_else(|| DeviceToken::random(&self.random), Ok)
     }
 
     async fn verify_password(
@@ -121,11 +158,12 @@ impl Authenticator {
         user: Option<User>,
         password: &Password,
         admission: Admission<'_>,
+        known_as: impl Fn(&User) -> DeviceId,
         now: EpochSeconds,
     ) -> Result<User, AuthenticationError> {
         match self.check(user, password) {
             Ok(user) => {
-                admission.succeeded(now).await?;
+                admission.succeeded(&known_as(&user), now).await?;
                 self.rehash(&user, password).await?;
                 Ok(user)
             }
@@ -174,4 +212,8 @@ impl Authenticator {
         }
         Ok(())
     }
+}
+
+fn account_of(user: &User, password_epoch: u64) -> Account {
+    Account::User { sub: user.user_id.clone(), password_epoch }
 }

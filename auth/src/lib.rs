@@ -12,12 +12,15 @@
 //! of its own, which knows nothing of HTTP; the crate `api` turns them into responses.
 
 pub mod accounts;
+pub mod attempts;
 pub mod authentication;
 pub mod authorization;
+pub mod device;
 pub mod id;
 pub mod introspection;
 pub mod keys;
 pub mod login;
+pub mod network;
 pub mod password;
 pub mod random;
 pub mod registration;

@@ -4,16 +4,17 @@ use secrecy::SecretString;
 
 use crate::EpochSeconds;
 use crate::accounts::{AccountError, Accounts};
-use crate::authentication::{AuthenticationError, Authenticator};
+use crate::authentication::{Authenticated, AuthenticationError, Authenticator, Credentials};
+use crate::device::DeviceToken;
 use crate::id::SessionId;
 use crate::keys::active::ActiveKeyError;
+use crate::network::SourceNetwork;
 use crate::password::Password;
 use crate::password::policy::PasswordPolicy;
 use crate::session::{Origin, Session, SignedIn};
 use crate::sessions::{SessionError, TokenIssuer, Tokens};
 use crate::store::sessions::SessionsTable;
 use crate::store::users::Update;
-use crate::throttle::SourceNetwork;
 use crate::token::issuer::IssueError;
 use crate::user::{Change, User};
 
@@ -53,6 +54,13 @@ pub enum ChangePasswordError {
     Issue(#[from] IssueError),
 }
 
+/// The tokens of a new session, and the token of the device that it was begun on.
+pub struct LoggedIn {
+    pub user: User,
+    pub tokens: Tokens,
+    pub device: DeviceToken,
+}
+
 /// Logs users in, and changes their passwords.
 pub struct Login {
     pub authenticator: Authenticator,
@@ -63,24 +71,33 @@ pub struct Login {
 }
 
 impl Login {
-    /// The user with this name and password, and the tokens of a new session. The tokens exist only once the session is
+    /// Reads and unwraps the keys of a login, all at the same time.
+    ///
+    /// # Errors
+    /// A key is missing, or cannot be read or unwrapped.
+    pub async fn warm_up(&self, now: EpochSeconds) -> Result<(), ActiveKeyError> {
+        tokio::try_join!(Box::pin(self.tokens.ready(now)), Box::pin(self.authenticator.unknown_names.get(now)))?;
+        Ok(())
+    }
+
+    /// The user with these credentials, and the tokens of a new session. The tokens exist only once the session is
     /// stored.
     ///
     /// # Errors
     /// The user could not be authenticated, or the session could not be begun.
     pub async fn log_in(
         &self,
-        username: &str,
-        password: &Password,
+        credentials: Credentials<'_>,
         source: &RequestSource,
         now: EpochSeconds,
-    ) -> Result<(User, Tokens), LoginError> {
+    ) -> Result<LoggedIn, LoginError> {
         let span = tracing::Span::current();
-        let user = self.authenticator.authenticate(username, password, source.network.as_ref(), now).await?;
+        let Authenticated { user, device } =
+            self.authenticator.authenticate(credentials, source.network.as_ref(), now).await?;
         span.record("sub", user.user_id.as_str());
         let tokens = self.begin(&user, source, now).await?;
         span.record("sid", tokens.sid.as_str());
-        Ok((user, tokens))
+        Ok(LoggedIn { user, tokens, device })
     }
 
     /// Begins a session for a user who was authenticated.
@@ -97,8 +114,8 @@ impl Login {
         Ok(tokens)
     }
 
-    /// Replaces the password of a caller who knows the current one. Everything else the user had is revoked, and the
-    /// tokens are those of a new session.
+    /// Replaces the password of a caller who knows the current one. Everything else the user had is revoked, the tokens
+    /// are those of a new session, and no other device is known any more.
     ///
     /// # Errors
     /// The current password is wrong, the new one is rejected, or the outcome is unknown.
@@ -107,18 +124,20 @@ impl Login {
         caller: &SignedIn,
         current: &Password,
         new: &Password,
+        device: Option<&DeviceToken>,
         source: &RequestSource,
         now: EpochSeconds,
-    ) -> Result<Tokens, ChangePasswordError> {
-        let network = source.network.as_ref();
-        let user = self
+    ) -> Result<(Tokens, DeviceToken), ChangePasswordError> {
+        // Before anything is counted or remembered for the new password.
+        self.policy.check(new, &caller.username).map_err(AccountError::from)?;
+        let Authenticated { user, device } = self
             .authenticator
-            .authenticate_again(caller, current, network, now)
+            .authenticate_again(caller, current, device, now)
             .await
             .map_err(ChangePasswordError::CurrentPassword)?;
         let tokens = self.replace_password(user, new, source, now).await?;
         tracing::Span::current().record("sid", tokens.sid.as_str());
-        Ok(tokens)
+        Ok((tokens, device))
     }
 
     /// The new password is valid, everything else the user had is revoked, and these tokens are of a new session: one
@@ -126,7 +145,7 @@ impl Login {
     /// changed since, nothing is done and the error is [`AccountError::Unknown`].
     ///
     /// # Errors
-    /// The password is rejected, or the outcome is unknown.
+    /// The outcome is unknown.
     pub async fn replace_password(
         &self,
         user: User,
@@ -135,7 +154,6 @@ impl Login {
         now: EpochSeconds,
     ) -> Result<Tokens, ChangePasswordError> {
         let issuer = self.tokens.ready(now).await?;
-        self.policy.check(password, &user.username).map_err(AccountError::from)?;
         let hash = self.authenticator.hasher.hash(password, &self.tokens.random).map_err(AccountError::from)?;
         let hash = SecretString::from(hash);
         let (epoch, before) = (user.epoch + 1, user.at_epoch());

@@ -1,17 +1,16 @@
 //! Registration: people create their own accounts, if the deployment allows it.
 
-use std::error::Error;
-
 use aws_lc_rs::rand::SystemRandom;
 
 use crate::EpochSeconds;
 use crate::accounts::{AccountError, new_user};
+use crate::network::SourceNetwork;
 use crate::password::Password;
 use crate::password::hash::Hasher;
 use crate::password::policy::PasswordPolicy;
 use crate::roles::Roles;
 use crate::store::users::{Addition, UsersTable};
-use crate::throttle::{SourceNetwork, Throttle, ThrottleError};
+use crate::throttle::{Throttle, ThrottleError};
 use crate::user::User;
 use crate::username::Username;
 
@@ -35,7 +34,8 @@ pub struct Registration {
 
 impl Registration {
     /// Adds a user under a free name, with a password that is strong enough. Registrations are limited for each source
-    /// address. Of two concurrent requests for one name, one succeeds.
+    /// address. Of two concurrent requests for one name, one succeeds. Attempts at the name from before are not counted
+    /// for the new user, who has another counter.
     ///
     /// # Errors
     /// The name or the password is rejected, the name is taken, there were too many attempts, or the outcome is
@@ -50,16 +50,6 @@ impl Registration {
         self.throttle.count("register", network, now).await?;
         let user = self.add(username, password, now).await?;
         tracing::Span::current().record("sub", user.user_id.as_str());
-        // The account exists even if this fails, and the response must say so.
-        if let Err(error) = self.throttle.welcome(&user.username, network, now).await {
-            let error: &(dyn Error + 'static) = &error;
-            tracing::error!(
-                outcome = "failed",
-                reason = "store_failed",
-                error,
-                "login attempts from before the registration are still counted"
-            );
-        }
         Ok(user)
     }
 

@@ -18,10 +18,12 @@ pub enum KeyPurpose {
     AccessToken,
     /// Authenticates refresh tokens (HMAC).
     RefreshToken,
+    /// Turns names that no user has into keys of the LoginAttempts table (HMAC). It does not rotate.
+    LoginAttempts,
 }
 
 impl KeyPurpose {
-    pub const ALL: [Self; 2] = [Self::AccessToken, Self::RefreshToken];
+    pub const ALL: [Self; 3] = [Self::AccessToken, Self::RefreshToken, Self::LoginAttempts];
 
     /// The purpose that is stored by this name.
     #[must_use]
@@ -35,6 +37,7 @@ impl KeyPurpose {
         match self {
             Self::AccessToken => "access-token",
             Self::RefreshToken => "refresh-token",
+            Self::LoginAttempts => "login-attempts",
         }
     }
 }
@@ -51,6 +54,8 @@ pub enum KeyKind {
     AccessToken(SigningAlgorithm),
     /// For refresh tokens: always HMAC-SHA-256.
     RefreshToken,
+    /// For login attempts: always HMAC-SHA-256.
+    LoginAttempts,
 }
 
 impl KeyKind {
@@ -60,6 +65,7 @@ impl KeyKind {
         match purpose {
             KeyPurpose::AccessToken => Self::AccessToken(algorithm),
             KeyPurpose::RefreshToken => Self::RefreshToken,
+            KeyPurpose::LoginAttempts => Self::LoginAttempts,
         }
     }
 
@@ -68,6 +74,7 @@ impl KeyKind {
         match self {
             Self::AccessToken(_) => KeyPurpose::AccessToken,
             Self::RefreshToken => KeyPurpose::RefreshToken,
+            Self::LoginAttempts => KeyPurpose::LoginAttempts,
         }
     }
 
@@ -75,7 +82,7 @@ impl KeyKind {
     pub const fn algorithm(self) -> SigningAlgorithm {
         match self {
             Self::AccessToken(algorithm) => algorithm,
-            Self::RefreshToken => SigningAlgorithm::Hs256,
+            Self::RefreshToken | Self::LoginAttempts => SigningAlgorithm::Hs256,
         }
     }
 }

@@ -1,120 +1,93 @@
 //! Throttling: how often a password may be guessed.
 //!
-//! Every attempt is counted before anything is hashed, per account and per source address. After a few failures the
-//! next attempt has to wait, twice as long each time, up to 15 minutes. A success clears the account's counter.
+//! Every attempt is counted before anything is hashed, per account and per source address. [`crate::attempts`] has the
+//! limits. Here is the order in which an attempt at a login is counted:
 //!
-//! There is a hard limit too: NIST SP 800-63B-4 allows no more than 100 consecutive failures for an account. A limit
-//! that anybody can use up would let an attacker lock the owner out, so the attempts of an account are counted in
-//! buckets. Untrusted attempts share one. Each of the last four source addresses from which the owner logged in has a
-//! bucket of its own, which is used when the untrusted bucket is full, and so has the signed-in owner who changes the
-//! password. All buckets together hold 50 attempts; attempts in progress at the moment of a success may be counted
-//! again after it, so 100 is never exceeded.
+//! 1. From a known device, in the device's bucket, and nowhere else. So nobody behind the same address and no number of
+//!    attempts from elsewhere can lock the owner out there.
+//! 2. Otherwise, or where the device's attempts are used up: at the source address, over all names, and then in the
+//!    account's bucket of the source network.
 //!
-//! A name that no user has is counted in the same way, so that a 429 does not tell which names exist. An attempt that
-//! is only allowed because of a known address gets, after a failure, the same response as everybody else at that
-//! address: it must not reveal that a user of this name has logged in from there.
+//! Only a known device passes an address whose attempts are used up. Everybody else gets the same refusal there, for
+//! every name, before and after a guess: it tells nobody who has an account. A name that no user has is counted like
+//! an account, so that a 429 does not tell it either.
 //!
 //! An attempt that is only blocked by attempts in progress waits for them a little: scripts that log in concurrently
 //! have not failed.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::EpochSeconds;
+use crate::attempts::{
+    ACCOUNT_EXPIRES_AFTER_SECONDS, ADDRESS_WINDOW_SECONDS, Bucket, Counter, Group, Limits, MAX_OF_NETWORKS, Opening,
+};
+use crate::device::{DeviceId, DeviceToken};
+use crate::id::UserId;
+use crate::keys::login_attempts::LoginAttemptsKey;
+use crate::network::SourceNetwork;
 use crate::store::StoreError;
-use crate::store::login_attempts::{Bucket, Counter, Limits, LoginAttemptsTable, Reservation, Reserve, Tally};
-use crate::store::retry::pauses;
+use crate::store::login_attempts::{Cleared, Expiry, LoginAttemptsTable, Reservation};
+use crate::store::retry::{Attempts, pauses};
 use crate::username::Username;
-
-/// Failures of an account before the first wait.
-pub const FREE_FAILURES_PER_ACCOUNT: u64 = 5;
-/// The longest wait, in seconds: 15 minutes.
-pub const MAX_WAIT_SECONDS: u64 = 15 * 60;
-/// Untrusted attempts without a success.
-const MAX_UNTRUSTED: u64 = 25;
-/// Attempts from a known address, or of a signed-in user, without a success.
-const MAX_KNOWN: u64 = 5;
-/// How many addresses of an account are known.
-const KNOWN_ADDRESSES: usize = 4;
-/// How long an address stays known after a login, in seconds: 30 days.
-const KNOWN_FOR_SECONDS: u64 = 30 * 24 * 60 * 60;
-/// When the counter of an address expires, in seconds after its first attempt: an hour.
-const ADDRESS_WINDOW_SECONDS: u64 = 60 * 60;
-/// When the counter of a name without a user expires, in seconds after its first attempt: 30 days.
-const NOBODY_WINDOW_SECONDS: u64 = 30 * 24 * 60 * 60;
-
-/// Waits double this often before they are at their longest.
-const DOUBLINGS: u32 = 10;
 
 /// For how long an attempt waits for those in progress.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an attempt can be in progress, in seconds: the timeout of the functions that hash, in `template.yaml`.
-const UNDER_WAY_SECONDS: u64 = 20;
-
-/// The value is a stored attribute name, so it does not change.
-const UNTRUSTED: &str = "strangers";
-const SIGNED_IN: &str = "signed-in";
+/// What an attempt is told that has waited for those in progress in vain.
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// An attempt may not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
-    /// Too many failed.
-    #[error("too many attempts of this {what}; the next one in {retry_after_seconds} s")]
+    /// Another may be made later.
+    #[error("too many attempts; the next one in {retry_after_seconds} s")]
     TooMany {
-        /// Whose attempts: `account` or `address`.
-        what: &'static str,
         /// After how many seconds another may be made.
         retry_after_seconds: u64,
     },
+    /// No other may be made from here: time does not open the bucket.
+    #[error("the attempts of this account from here are used up")]
+    UsedUp,
     /// They could not be counted.
     #[error("the attempt could not be counted")]
     Store(#[from] StoreError),
 }
 
-/// The network of a request: an IPv4 address, or the /64 network of an IPv6 address, which usually is one
-/// household's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SourceNetwork(String);
-
-impl SourceNetwork {
-    /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in
-    /// brackets or without, with a zone or without. `None` if it is not an address: then not all requests may
-    /// share one counter.
-    #[must_use]
-    pub fn of(address: &str) -> Option<Self> {
-        let address = address.trim();
-        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-        let without_zone = bare.split_once('%').map_or(bare, |(address, _zone)| address);
-        let ip = match (without_zone.parse::<IpAddr>(), address.parse::<SocketAddr>()) {
-            (Ok(ip), _) => ip,
-            (Err(_), Ok(with_port)) => with_port.ip(),
-            (Err(_), Err(_)) => return None,
-        };
-        Some(Self(match ip.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        }))
-    }
+/// Whose attempts are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// A user, since the password of this epoch.
+    User { sub: UserId, password_epoch: u64 },
+    /// A name that no user has, by its HMAC.
+    Unknown(String),
 }
 
-/// Who attempts to authenticate.
-#[derive(Clone, Copy, Debug)]
-pub enum Claimant<'a> {
-    /// A client that claims this name. `exists` is whether a user has it.
-    Untrusted {
-        /// The name; `None` if the input cannot be a name.
-        username: Option<&'a Username>,
-        /// Whether there is such a user.
-        exists: bool,
-    },
-    /// The user of this name, by an access token.
-    SignedIn(&'a Username),
+impl Account {
+    /// The account that a name stands for if no user has it.
+    #[must_use]
+    pub fn of_unknown_name(username: &Username, key: &LoginAttemptsKey) -> Self {
+        Self::Unknown(key.of_name(username))
+    }
+
+    /// The key of its counter. The two kinds cannot meet.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::User { sub, .. } => format!("user#{sub}"),
+            Self::Unknown(name) => format!("name#{name}"),
+        }
+    }
+
+    /// What stands for a device in its counter.
+    #[must_use]
+    pub fn device(&self, token: &DeviceToken) -> DeviceId {
+        let password_epoch = match self {
+            Self::User { password_epoch, .. } => *password_epoch,
+            Self::Unknown(_) => 0,
+        };
+        DeviceId::new(&self.key(), password_epoch, token)
+    }
 }
 
 /// Counts attempts.
@@ -129,39 +102,20 @@ pub struct Throttle {
 #[derive(Debug)]
 pub struct Admission<'a> {
     throttle: &'a Throttle,
-    address: Option<Bucket>,
-    account: Option<Account>,
-    network: Option<SourceNetwork>,
+    /// The address where it is counted.
+    address: Option<String>,
+    /// The account, its bucket where it is counted, and the account's counter after it was.
+    account: Option<(&'a Account, Bucket, Counter)>,
 }
 
-/// The account's part of an admission.
-#[derive(Debug)]
-struct Account {
-    bucket: Bucket,
-    counter: Counter,
-    on_failure: OnFailure,
-}
-
-/// How a failed attempt of an account is counted.
-#[derive(Clone, Copy, Debug)]
-enum OnFailure {
-    /// It is counted, in a counter that lapses or does not.
-    Count { lapses_at: Option<EpochSeconds> },
-    /// It was counted before it was made, and is rejected as at an unknown address.
-    Refuse(TooMany),
-}
-
-/// A refusal: whose attempts are too many, and after how many seconds another may be made.
-#[derive(Clone, Copy, Debug)]
-struct TooMany {
-    what: &'static str,
-    retry_after_seconds: u64,
-}
-
-impl From<TooMany> for ThrottleError {
-    fn from(TooMany { what, retry_after_seconds }: TooMany) -> Self {
-        Self::TooMany { what, retry_after_seconds }
-    }
+/// What the throttle holds of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub counter: Counter,
+    /// Each bucket in use, and when it takes another attempt.
+    pub openings: Vec<(Bucket, Opening)>,
+    /// When a network that has made no attempt yet may make one.
+    pub new_network: Opening,
 }
 
 impl Throttle {
@@ -171,46 +125,65 @@ impl Throttle {
         Self { attempts, free_attempts_per_address }
     }
 
-    /// Counts an attempt to authenticate. It comes before the hash is computed. Without a `network` only the
-    /// account's attempts are counted.
+    /// Counts an attempt to log in. It comes before the hash is computed. `account` is `None` if the input cannot be a
+    /// name: then it is counted for the address alone.
     ///
     /// # Errors
     /// It may not be made, or could not be counted.
-    pub async fn admit(
-        &self,
-        claimant: Claimant<'_>,
+    pub async fn admit_login<'a>(
+        &'a self,
+        account: Option<&'a Account>,
+        device: Option<&DeviceToken>,
         network: Option<&SourceNetwork>,
         now: EpochSeconds,
-    ) -> Result<Admission<'_>, ThrottleError> {
-        let admission = |address, account| Admission { throttle: self, address, account, network: network.cloned() };
-        let (username, exists) = match claimant {
-            // A signed-in user has five attempts of their own, not those of the source address.
-            Claimant::SignedIn(username) => {
-                let account = self.admit_account(username, SIGNED_IN, MAX_KNOWN, None, now).await?;
-                return account.map(|account| admission(None, Some(account))).map_err(ThrottleError::from);
+    ) -> Result<Admission<'a>, ThrottleError> {
+        let admission = |address, account| Admission { throttle: self, address, account };
+        // What is known of the account's counter.
+        let mut found = None;
+        if let (Some(account), Some(device)) = (account, device) {
+            let bucket = Bucket::Device(account.device(device));
+            match self.reserve(account, &bucket, now).await? {
+                Ok(counter) => return Ok(admission(None, Some((account, bucket, counter)))),
+                Err((Opening::NotByTime, counter)) => found = Some(counter),
+                Err((opening, _)) => return Err(refusal([opening], now)),
             }
-            Claimant::Untrusted { username, exists } => (username, exists),
-        };
-        let address = match network {
-            Some(network) => self.count_address("login", network, now).await?.map(Some),
-            None => Ok(None),
-        };
-        let Some(username) = username else { return Ok(admission(address?, None)) };
-        let refusal = match address {
-            Ok(address) => {
-                let lapses_at = (!exists).then(|| now + NOBODY_WINDOW_SECONDS);
-                match self.admit_account(username, UNTRUSTED, MAX_UNTRUSTED, lapses_at, now).await? {
-                    Ok(account) => return Ok(admission(address, Some(account))),
-                    Err(refusal) => refusal,
-                }
+        }
+        let bucket = Bucket::of_network(network);
+        let address = match self.reserve_address("login", network, now).await? {
+            Ok(address) => address,
+            // When the address takes another attempt, the account may not.
+            Err(opening) => {
+                let of_account = match (account, found) {
+                    (None, _) => Opening::Now,
+                    (Some(_), Some(counter)) => opening_of(&counter, &bucket, now),
+                    (Some(account), None) => opening_of(&self.attempts.find(&account.key(), now).await?, &bucket, now),
+                };
+                return Err(refusal([opening, of_account], now));
             }
-            Err(refusal) => refusal,
         };
-        // Neither untrusted attempts nor others behind the owner's address must lock the owner out. Nothing more is
-        // counted at the address, so that a failure makes the same calls as an attempt that is refused.
-        match self.admit_known(username, network, refusal, now).await? {
-            Some(account) => Ok(admission(None, Some(account))),
-            None => Err(refusal.into()),
+        let (key, of_address) = address.unzip();
+        let Some(account) = account else { return Ok(admission(key, None)) };
+        match self.reserve(account, &bucket, now).await? {
+            Ok(counter) => Ok(admission(key, Some((account, bucket, counter)))),
+            Err((opening, _)) => Err(refusal([opening, of_address.unwrap_or(Opening::Now)], now)),
+        }
+    }
+
+    /// Counts an attempt of a signed-in user to enter the password again. It has a bucket of its own, whatever the
+    /// source address is.
+    ///
+    /// # Errors
+    /// It may not be made, or could not be counted.
+    pub async fn admit_again<'a>(
+        &'a self,
+        account: &'a Account,
+        now: EpochSeconds,
+    ) -> Result<Admission<'a>, ThrottleError> {
+        match self.reserve(account, &Bucket::Password, now).await? {
+            Ok(counter) => {
+                Ok(Admission { throttle: self, address: None, account: Some((account, Bucket::Password, counter)) })
+            }
+            Err((opening, _)) => Err(refusal([opening], now)),
         }
     }
 
@@ -225,105 +198,81 @@ impl Throttle {
         network: Option<&SourceNetwork>,
         now: EpochSeconds,
     ) -> Result<(), ThrottleError> {
-        let Some(network) = network else { return Ok(()) };
-        let bucket = self.count_address(what, network, now).await??;
-        self.attempts.fail(&bucket, now, Some(now + ADDRESS_WINDOW_SECONDS)).await?;
+        let counted = self.reserve_address(what, network, now).await?;
+        let counted = counted.map_err(|opening| refusal([opening], now))?;
+        if let Some((key, _)) = counted {
+            self.attempts.fail(&key, &Bucket::Address, of_address(now), now).await?;
+        }
         Ok(())
     }
 
-    /// Forgets the failed attempts of an account, and not where its user has logged in from.
+    /// Clears the attempts of a user, and keeps the known devices.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn unlock(&self, username: &Username) -> Result<(), StoreError> {
-        let counter = account_counter(username);
-        match self.attempts.find(&counter).await? {
-            Some(found) => self.attempts.succeed(&counter, &found.successes()).await,
-            None => Ok(()),
+    pub async fn unlock(&self, sub: &UserId, now: EpochSeconds) -> Result<(), StoreError> {
+        let key = user_key(sub);
+        let mut attempts = Attempts::at("clearing failures");
+        let mut found = self.attempts.find(&key, now).await?;
+        while found != Counter::default() {
+            match self.attempts.replace(&key, &found, &found.cleared(None, now), expires_at(now)).await? {
+                Cleared::Written => break,
+                Cleared::Changed(changed) => found = changed,
+            }
+            attempts.pause().await?;
         }
+        Ok(())
     }
 
-    /// Begins the account of a new user: attempts from before the registration are forgotten, and the address that the
-    /// user comes from is known.
+    /// What is held of a user.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn welcome(
-        &self,
-        username: &Username,
-        network: Option<&SourceNetwork>,
-        now: EpochSeconds,
-    ) -> Result<(), StoreError> {
-        let known = network.map(|network| (network.0.clone(), now)).into_iter().collect();
-        self.attempts.succeed(&account_counter(username), &known).await
+    pub async fn holding(&self, sub: &UserId, now: EpochSeconds) -> Result<Holding, StoreError> {
+        let counter = self.attempts.find(&user_key(sub), now).await?;
+        let openings = counter.buckets.keys().map(|bucket| (bucket.clone(), opening_of(&counter, bucket, now)));
+        let new_network = opening_of(&counter, &Bucket::Network(String::new()), now);
+        Ok(Holding { openings: openings.collect(), new_network, counter })
     }
 
-    async fn count_address(
+    /// Reserves an attempt at a source address; returns the address's key, and when it takes the next one.
+    async fn reserve_address(
         &self,
         what: &'static str,
-        network: &SourceNetwork,
+        network: Option<&SourceNetwork>,
         now: EpochSeconds,
-    ) -> Result<Result<Bucket, TooMany>, StoreError> {
-        let bucket = Bucket { counter: format!("{what}#{}", network.0), name: "all".to_owned() };
-        let limits =
-            Limits { max_reserved: u64::MAX, waits: waits(self.free_attempts_per_address), succeeded_after: None };
-        let lapses_at = now + ADDRESS_WINDOW_SECONDS;
-        Ok(match self.attempts.reserve(&bucket, &limits, Reserve::AsInProgress, now, Some(lapses_at)).await? {
-            Reservation::Reserved(_) => Ok(bucket),
-            Reservation::Refused(counter) => {
-                Err(TooMany { what: "address", retry_after_seconds: wait(tally_of(&counter, &bucket), &limits, now) })
-            }
+    ) -> Result<Result<Option<(String, Opening)>, Opening>, StoreError> {
+        let Some(network) = network else { return Ok(Ok(None)) };
+        let key = format!("{what}#{}", network.as_str());
+        let limits = Limits::of_address(self.free_attempts_per_address);
+        let opening = |counter: &Counter| counter.opening(&Bucket::Address, &limits, now);
+        Ok(match self.attempts.reserve(&key, &Bucket::Address, &limits, of_address(now), now).await? {
+            Reservation::Reserved(counter) => Ok(Some((key, opening(&counter)))),
+            Reservation::Refused(counter) => Err(opening(&counter)),
         })
     }
 
-    /// Admits an attempt in a bucket of an account. An attempt that is only blocked by attempts in progress waits for
-    /// them.
-    async fn admit_account(
+    /// Reserves an attempt in a bucket of an account. One that is only blocked by attempts in progress waits for them.
+    async fn reserve(
         &self,
-        username: &Username,
-        bucket: &str,
-        max_reserved: u64,
-        lapses_at: Option<EpochSeconds>,
+        account: &Account,
+        bucket: &Bucket,
         now: EpochSeconds,
-    ) -> Result<Result<Account, TooMany>, StoreError> {
-        let bucket = Bucket { counter: account_counter(username), name: bucket.to_owned() };
-        let limits = account_limits(max_reserved, None);
+    ) -> Result<Result<Counter, (Opening, Counter)>, StoreError> {
+        let (key, limits) = (account.key(), Limits::of_account(bucket, now));
         let waits_until = Instant::now() + WAIT_TIMEOUT;
         let mut pauses = pauses();
         loop {
-            let counter = match self.attempts.reserve(&bucket, &limits, Reserve::AsInProgress, now, lapses_at).await? {
-                Reservation::Reserved(counter) => {
-                    return Ok(Ok(Account { bucket, counter, on_failure: OnFailure::Count { lapses_at } }));
-                }
+            let counter = match self.attempts.reserve(&key, bucket, &limits, of_account(now), now).await? {
+                Reservation::Reserved(counter) => return Ok(Ok(counter)),
                 Reservation::Refused(counter) => counter,
             };
-            let tally = tally_of(&counter, &bucket);
-            let pause = pauses.next().filter(|_| has_attempts_in_progress(tally, now));
+            let opening = counter.opening(bucket, &limits, now);
+            let pause = pauses.next().filter(|_| matches!(opening, Opening::AfterThoseInProgress | Opening::Now));
             let next_at = pause.map(|pause| Instant::now() + pause).filter(|next_at| *next_at < waits_until);
-            let Some(next_at) = next_at else {
-                return Ok(Err(TooMany { what: "account", retry_after_seconds: wait(tally, &limits, now) }));
-            };
+            let Some(next_at) = next_at else { return Ok(Err((opening, counter))) };
             tokio::time::sleep_until(next_at).await;
         }
-    }
-
-    /// Admits an attempt from an address that the user has logged in from; `None` from another one, or where its
-    /// attempts are used up. It is counted as a failure immediately, so that a failed attempt makes the same calls as a
-    /// rejected one.
-    async fn admit_known(
-        &self,
-        username: &Username,
-        network: Option<&SourceNetwork>,
-        refusal: TooMany,
-        now: EpochSeconds,
-    ) -> Result<Option<Account>, StoreError> {
-        let Some(network) = network else { return Ok(None) };
-        let bucket = Bucket { counter: account_counter(username), name: network.0.clone() };
-        let limits = account_limits(MAX_KNOWN, Some(now - KNOWN_FOR_SECONDS));
-        Ok(match self.attempts.reserve(&bucket, &limits, Reserve::AsFailure, now, None).await? {
-            Reservation::Reserved(counter) => Some(Account { bucket, counter, on_failure: OnFailure::Refuse(refusal) }),
-            Reservation::Refused(_) => None,
-        })
     }
 }
 
@@ -331,92 +280,101 @@ impl Admission<'_> {
     /// The attempt failed.
     ///
     /// # Errors
-    /// It could not be counted, or it was admitted only because the address is known: then this is the error that
-    /// everybody else gets.
-    pub async fn failed(self, now: EpochSeconds) -> Result<(), ThrottleError> {
+    /// It could not be counted.
+    pub async fn failed(self, now: EpochSeconds) -> Result<(), StoreError> {
         let attempts = &self.throttle.attempts;
         let address = async {
             match &self.address {
-                Some(bucket) => attempts.fail(bucket, now, Some(now + ADDRESS_WINDOW_SECONDS)).await,
+                Some(key) => attempts.fail(key, &Bucket::Address, of_address(now), now).await,
                 None => Ok(()),
             }
         };
         let account = async {
             match &self.account {
-                Some(Account { bucket, on_failure: OnFailure::Count { lapses_at }, .. }) => {
-                    attempts.fail(bucket, now, *lapses_at).await
-                }
-                Some(Account { on_failure: OnFailure::Refuse(_), .. }) | None => Ok(()),
+                Some((account, bucket, _)) => attempts.fail(&account.key(), bucket, of_account(now), now).await,
+                None => Ok(()),
             }
         };
         tokio::try_join!(address, account)?;
-        match self.account {
-            Some(Account { on_failure: OnFailure::Refuse(refusal), .. }) => Err(refusal.into()),
-            _ => Ok(()),
+        if let Some((Account::User { sub, .. }, Bucket::Network(_), counter)) = &self.account
+            && counter.reserved(Group::Networks) == MAX_OF_NETWORKS
+        {
+            shut(sub);
         }
+        Ok(())
     }
 
-    /// The attempt succeeded: the account's failures are forgotten, and the address is known from now on.
+    /// The attempt succeeded: the account's failures are forgotten, and the device is known from now on.
     ///
     /// # Errors
     /// The table did not answer. The attempt must be taken as failed.
-    pub async fn succeeded(self, now: EpochSeconds) -> Result<(), StoreError> {
-        let Some(Account { bucket, counter, .. }) = &self.account else { return Ok(()) };
-        let successes = known_addresses(counter, self.network.as_ref(), now);
-        self.throttle.attempts.succeed(&bucket.counter, &successes).await
+    pub async fn succeeded(self, device: &DeviceId, now: EpochSeconds) -> Result<(), StoreError> {
+        let Some((account, bucket, counter)) = self.account else { return Ok(()) };
+        let (table, key, expires_at) = (&self.throttle.attempts, account.key(), expires_at(now));
+        let mut attempts = Attempts::at("clearing failures");
+        let mut found = counter.clone();
+        loop {
+            let cleared = if found.is_clearing_due(now) {
+                table.replace(&key, &found, &found.cleared(Some(device), now), expires_at).await?
+            } else {
+                // Another success may have cleared this reservation.
+                let forgotten = found.forgotten(&bucket, found.cleared_at == counter.cleared_at);
+                let devices = (device, &*found.forgotten_devices(device, now));
+                table.forget(&key, &found, &forgotten, devices, expires_at, now).await?
+            };
+            match cleared {
+                Cleared::Written => return Ok(()),
+                Cleared::Changed(changed) => found = changed,
+            }
+            attempts.pause().await?;
+        }
     }
 }
 
-/// The addresses that are known after a success from `network`: it, and of the others the latest that are not too old.
-fn known_addresses(
-    counter: &Counter,
-    network: Option<&SourceNetwork>,
-    now: EpochSeconds,
-) -> BTreeMap<String, EpochSeconds> {
-    let here = network.map(|network| &network.0);
-    let mut others: Vec<_> = counter
-        .successes()
-        .into_iter()
-        .filter(|(name, succeeded_at)| Some(name) != here && *succeeded_at + KNOWN_FOR_SECONDS > now)
-        .collect();
-    others.sort_by_key(|(_, succeeded_at)| std::cmp::Reverse(*succeeded_at));
-    others.truncate(KNOWN_ADDRESSES - usize::from(here.is_some()));
-    others.into_iter().chain(here.map(|here| (here.clone(), now))).collect()
+/// The audit event: until a success on a known device, a change of the password or an operator, nobody can log in to
+/// this account from anywhere else. The span's field makes the metric.
+fn shut(sub: &UserId) {
+    tracing::Span::current().record("account_shut", true);
+    tracing::warn!(
+        event = "account_shut",
+        sub = sub.as_str(),
+        "the attempts of all networks are used up; only known devices and open sessions can clear them, or an operator"
+    );
 }
 
-fn account_counter(username: &Username) -> String {
-    format!("account#{username}")
+fn user_key(sub: &UserId) -> String {
+    Account::User { sub: sub.clone(), password_epoch: 0 }.key()
 }
 
-/// The steps of waits after `free` failures: 1 s, 2 s, 4 s and so on.
-fn waits(free: u64) -> Vec<(u64, u64)> {
-    (0..=DOUBLINGS).map(|step| (free.saturating_add(step.into()), (1 << step).min(MAX_WAIT_SECONDS))).collect()
+fn expires_at(now: EpochSeconds) -> EpochSeconds {
+    now + ACCOUNT_EXPIRES_AFTER_SECONDS
 }
 
-/// The limits of a bucket of an account.
-fn account_limits(max_reserved: u64, succeeded_after: Option<EpochSeconds>) -> Limits {
-    Limits { max_reserved, waits: waits(FREE_FAILURES_PER_ACCOUNT), succeeded_after }
+fn of_account(now: EpochSeconds) -> Expiry {
+    Expiry::At(expires_at(now))
 }
 
-fn tally_of(counter: &Counter, bucket: &Bucket) -> Tally {
-    counter.0.get(&bucket.name).copied().unwrap_or_default()
+fn of_address(now: EpochSeconds) -> Expiry {
+    Expiry::IfNew(now + ADDRESS_WINDOW_SECONDS)
 }
 
-/// Whether attempts of a bucket are in progress, according to the counter: reserved, not failed, and not so long ago
-/// that the function must have timed out.
-fn has_attempts_in_progress(tally: Tally, now: EpochSeconds) -> bool {
-    tally.reserved > tally.failures && now <= tally.attempted_at + UNDER_WAY_SECONDS
+fn opening_of(counter: &Counter, bucket: &Bucket, now: EpochSeconds) -> Opening {
+    counter.opening(bucket, &Limits::of_account(bucket, now), now)
 }
 
-/// How long to wait for a full bucket. If all its attempts failed, the longest wait: only a success in another bucket
-/// clears it, not time. If attempts are in progress, it may have room in a moment.
-fn wait(tally: Tally, limits: &Limits, now: EpochSeconds) -> u64 {
-    if tally.reserved >= limits.max_reserved {
-        return if has_attempts_in_progress(tally, now) { 1 } else { MAX_WAIT_SECONDS };
+/// The refusal of an attempt that needs every one of these openings.
+fn refusal(openings: impl IntoIterator<Item = Opening>, now: EpochSeconds) -> ThrottleError {
+    let mut retry_after_seconds = 0;
+    for opening in openings {
+        let seconds = match opening {
+            Opening::NotByTime => return ThrottleError::UsedUp,
+            Opening::Now => 0,
+            Opening::AfterThoseInProgress => RETRY_AFTER_SECONDS,
+            Opening::At(opens_at) => opens_at.seconds_since(now).unwrap_or_default(),
+        };
+        retry_after_seconds = seconds.max(retry_after_seconds);
     }
-    let step = limits.waits.iter().rev().find(|(failures, _)| tally.failures >= *failures);
-    let wait_seconds = step.map_or(0, |(_, wait_seconds)| *wait_seconds);
-    (tally.attempted_at + wait_seconds).seconds_since(now).unwrap_or_default().clamp(1, MAX_WAIT_SECONDS)
+    ThrottleError::TooMany { retry_after_seconds: retry_after_seconds.max(RETRY_AFTER_SECONDS) }
 }
 
 #[cfg(test)]
@@ -424,76 +382,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_end_at_15_minutes() {
-        let waits = waits(5);
-        assert_eq!(waits[0], (5, 1));
-        assert_eq!(waits[1], (6, 2));
-        assert_eq!(waits[9], (14, 512));
-        assert_eq!(waits[10], (15, 900));
-        assert_eq!(waits.len(), 11);
-    }
-
-    #[test]
-    fn all_buckets_together_hold_half_of_what_nist_allows() {
-        let buckets = MAX_UNTRUSTED + MAX_KNOWN * (KNOWN_ADDRESSES as u64 + 1);
-        assert!(buckets * 2 <= 100, "{buckets}");
-    }
-
-    #[test]
-    fn an_address_is_read_however_it_is_written_and_an_ipv6_address_is_its_network() {
-        for (address, network) in [
-            ("192.0.2.7", "192.0.2.7"),
-            (" 192.0.2.7\n", "192.0.2.7"),
-            ("192.0.2.7:49152", "192.0.2.7"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("[::ffff:192.0.2.7]:443", "192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-            ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
-            ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
-            ("fe80::1%eth0", "fe80:0:0:0::/64"),
-            ("[fe80::1%eth0]", "fe80:0:0:0::/64"),
-        ] {
-            assert_eq!(SourceNetwork::of(address).map(|network| network.0).as_deref(), Some(network), "{address:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_none() {
-        for text in ["", "unknown", "192.0.2.7, 192.0.2.8", "192.0.2", "192.0.2.7:port", "[192.0.2.7", "example.com"] {
-            assert_eq!(SourceNetwork::of(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn the_latest_four_addresses_are_known() {
-        let tally = |succeeded_at| Tally { succeeded_at: Some(succeeded_at), ..Tally::default() };
-        let now = EpochSeconds::new(100 * 24 * 60 * 60);
-        let counter = Counter(BTreeMap::from([
-            (UNTRUSTED.to_owned(), Tally { failures: 3, ..Tally::default() }),
-            ("a".to_owned(), tally(now - 4)),
-            ("b".to_owned(), tally(now - 3)),
-            ("c".to_owned(), tally(now - 2)),
-            ("d".to_owned(), tally(now - 1)),
-            ("old".to_owned(), tally(now - KNOWN_FOR_SECONDS)),
-        ]));
-        let known = known_addresses(&counter, Some(&SourceNetwork("here".to_owned())), now);
-        assert_eq!(known.keys().map(String::as_str).collect::<Vec<_>>(), ["b", "c", "d", "here"]);
-        let known = known_addresses(&counter, None, now);
-        assert_eq!(known.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn a_wait_is_what_is_left_of_it() {
-        let limits = account_limits(MAX_UNTRUSTED, None);
-        let of = |reserved, failures, attempted_at| {
-            let attempted_at = EpochSeconds::new(attempted_at);
-            wait(Tally { reserved, failures, attempted_at, succeeded_at: None }, &limits, EpochSeconds::new(1000))
+    fn the_next_attempt_may_be_made_when_everything_is_open() {
+        let now = EpochSeconds::new(1000);
+        let seconds = |openings: &[Opening]| match refusal(openings.iter().copied(), now) {
+            ThrottleError::TooMany { retry_after_seconds } => Some(retry_after_seconds),
+            ThrottleError::UsedUp => None,
+            ThrottleError::Store(error) => panic!("{error}"),
         };
-        assert_eq!(of(6, 6, 1000), 2);
-        assert_eq!(of(16, 15, 1000), 900);
-        assert_eq!(of(25, 25, 1000), 900);
-        assert_eq!(of(25, 3, 980), 1, "they are in progress");
-        assert_eq!(of(25, 3, 979), 900, "they were given up");
+        assert_eq!(seconds(&[Opening::At(now + 8), Opening::Now]), Some(8));
+        assert_eq!(seconds(&[Opening::At(now + 8), Opening::At(now + 9)]), Some(9));
+        assert_eq!(seconds(&[Opening::AfterThoseInProgress, Opening::Now]), Some(1));
+        assert_eq!(seconds(&[Opening::Now, Opening::Now]), Some(1), "it opened while it was asked");
+        assert_eq!(seconds(&[Opening::At(now + 8), Opening::NotByTime]), None);
+        assert_eq!(seconds(&[Opening::NotByTime, Opening::At(now + 8)]), None);
     }
 }

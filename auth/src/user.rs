@@ -45,6 +45,8 @@ pub struct User {
     pub status: UserStatus,
     pub epoch: u64,
     pub created_at: EpochSeconds,
+    /// The epoch since which the password is the present one; 0 for the first password.
+    pub password_epoch: u64,
 }
 
 /// A user without the password's hash: the data in tokens.
@@ -83,7 +85,16 @@ impl User {
         now: EpochSeconds,
     ) -> Self {
         let roles = roles.into_inner();
-        Self { username, user_id, password_hash, roles, status: UserStatus::Enabled, epoch: 0, created_at: now }
+        Self {
+            username,
+            user_id,
+            password_hash,
+            roles,
+            status: UserStatus::Enabled,
+            epoch: 0,
+            created_at: now,
+            password_epoch: 0,
+        }
     }
 
     #[must_use]

@@ -7,9 +7,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
+use auth::authentication::Authenticated;
+use auth::device::DeviceToken;
+use auth::network::SourceNetwork;
 use auth::password::Password;
 use auth::session::SignedIn;
-use auth::throttle::SourceNetwork;
+use aws_lc_rs::rand::SystemRandom;
 use test_support::fixture::{Fixture, NOW, PASSWORD};
 use test_support::proxy::Proxy;
 
@@ -41,7 +44,7 @@ async fn what_operations_cost() {
     let proxy = Proxy::start().await;
     let fixture = Fixture::on(outer.tables.through(&proxy.endpoint));
     let network = SourceNetwork::of(HOME);
-    fixture.tokens().ready(NOW).await.unwrap();
+    fixture.login.warm_up(NOW).await.unwrap();
     fixture.authorizer().warm_up(NOW).await.unwrap();
     let mut costs = Vec::new();
     proxy.pass();
@@ -51,13 +54,32 @@ async fn what_operations_cost() {
     fixture.registration.register("alice", &password, network.as_ref(), NOW).await.unwrap();
     note("registration");
 
-    let user = fixture.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
+    let Authenticated { user, device } = fixture.authenticate_on(None, "alice", PASSWORD, HOME, NOW).await.unwrap();
     let held = fixture.begin(&user, NOW).await.unwrap();
     note("login");
+    let user = fixture.authenticate_on(Some(&device), "alice", PASSWORD, HOME, NOW + 25).await.unwrap().user;
+    fixture.begin(&user, NOW).await.unwrap();
+    note("login, known device");
+    let unknown = DeviceToken::random(&SystemRandom::new()).unwrap();
+    let user = fixture.authenticate_on(Some(&unknown), "alice", PASSWORD, HOME, NOW + 50).await.unwrap().user;
+    fixture.begin(&user, NOW).await.unwrap();
+    note("login, unknown device");
     fixture.authenticate("alice", "wrong", HOME, NOW).await.unwrap_err();
     note("login, wrong password");
     fixture.authenticate("nobody", "wrong", HOME, NOW).await.unwrap_err();
     note("login, unknown user");
+    fixture.authenticate_on(Some(&device), "alice", "wrong", HOME, NOW).await.unwrap_err();
+    note("login, wrong password, known device");
+    fixture.authenticate_on(Some(&unknown), "nobody", "wrong", HOME, NOW).await.unwrap_err();
+    note("login, unknown user, unknown device");
+    fixture.authenticate("nobody", "wrong", HOME, NOW).await.unwrap_err();
+    cost_of_calls(&proxy);
+    let mut note = |operation: &'static str| costs.push((operation, cost_of_calls(&proxy)));
+    fixture.authenticate("nobody", "wrong", HOME, NOW).await.unwrap_err();
+    note("login, the account has to wait");
+    while outer.throttle.count("login", network.as_ref(), NOW).await.is_ok() {}
+    fixture.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap_err();
+    note("login, the address has to wait");
 
     fixture.authorize(&format!("{}x", held.access), NOW).await.unwrap_err();
     note("request, token refused");
@@ -88,9 +110,10 @@ async fn what_operations_cost() {
     let password = Password::new(PASSWORD.to_owned());
     let user = fixture
         .authenticator()
-        .authenticate_again(&SignedIn::from(&caller), &password, network.as_ref(), NOW)
+        .authenticate_again(&SignedIn::from(&caller), &password, None, NOW + 75)
         .await
-        .unwrap();
+        .unwrap()
+        .user;
     let held = fixture.change_password(user, "a horse of quite another colour", NOW).await.unwrap();
     note("change of the password");
     let caller = outer.authorize(&held.access, NOW).await.unwrap();
@@ -109,10 +132,16 @@ async fn what_operations_cost() {
 
     let cost_of = |operation: &str| &costs.iter().find(|(name, _)| *name == operation).unwrap().1;
     for (operation, calls) in [
-        ("registration", "UpdateItem UpdateItem GetItem PutItem PutItem"),
+        ("registration", "UpdateItem UpdateItem GetItem PutItem"),
         ("login", "GetItem UpdateItem UpdateItem PutItem PutItem"),
         ("login, wrong password", "GetItem UpdateItem UpdateItem UpdateItem UpdateItem"),
         ("login, unknown user", "GetItem UpdateItem UpdateItem UpdateItem UpdateItem"),
+        ("login, known device", "GetItem UpdateItem PutItem PutItem"),
+        ("login, unknown device", "GetItem UpdateItem UpdateItem UpdateItem PutItem PutItem"),
+        ("login, wrong password, known device", "GetItem UpdateItem UpdateItem"),
+        ("login, unknown user, unknown device", "GetItem UpdateItem UpdateItem UpdateItem UpdateItem UpdateItem"),
+        ("login, the account has to wait", "GetItem UpdateItem UpdateItem"),
+        ("login, the address has to wait", "GetItem UpdateItem GetItem"),
         ("request, token refused", ""),
         ("request, token accepted", "Query"),
         ("refresh", "UpdateItem GetItem"),

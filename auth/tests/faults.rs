@@ -7,7 +7,6 @@ use auth::EpochSeconds;
 use auth::authorization::AuthorizationError;
 use auth::password::Password;
 use auth::sessions::refresh::RefreshError;
-use auth::throttle::SourceNetwork;
 use latchkey_verifier::AccessTokenClaims;
 use test_support::fixture::{Fixture, Held, NOW, PASSWORD, alice};
 use test_support::proxy::{Fate, Proxy};
@@ -63,11 +62,9 @@ impl Operation {
             Self::RevokeRefreshToken => fixture.states.revoke(&held.refresh, now).await.is_ok(),
             Self::RevokeAccessToken => fixture.states.revoke(&held.access, now).await.is_ok(),
             Self::ChangePassword => {
-                let network = SourceNetwork::of(HOME);
                 let password = Password::new(PASSWORD.to_owned());
-                match fixture.authenticator().authenticate_again(&caller.into(), &password, network.as_ref(), now).await
-                {
-                    Ok(user) => fixture.change_password(user, NEW_PASSWORD, now).await.is_ok(),
+                match fixture.authenticator().authenticate_again(&caller.into(), &password, None, now).await {
+                    Ok(current) => fixture.change_password(current.user, NEW_PASSWORD, now).await.is_ok(),
                     Err(_) => false,
                 }
             }
@@ -172,22 +169,25 @@ async fn a_login_that_was_not_answered_leaves_no_session_that_anybody_holds_and_
     outer.add_user("alice").await;
     let proxy = Proxy::start().await;
     let fixture = Fixture::on(outer.tables.through(&proxy.endpoint));
-    fixture.tokens().ready(NOW).await.unwrap();
     let calls = ["GetItem", "UpdateItem", "UpdateItem", "PutItem", "PutItem"];
+    let mut now = NOW;
     for broken in 0..calls.len() {
         for fate in [Fate::Lost, Fate::AnswerLost] {
+            now += 60;
+            fixture.login.warm_up(now).await.unwrap();
+            fixture.authorizer().warm_up(now).await.unwrap();
             proxy.decide(move |_, index| if index == broken { fate } else { Fate::Pass });
-            let login = match fixture.authenticate("alice", PASSWORD, HOME, NOW).await {
-                Ok(user) => fixture.begin(&user, NOW).await.map_err(|error| error.to_string()),
+            let login = match fixture.authenticate("alice", PASSWORD, HOME, now).await {
+                Ok(user) => fixture.begin(&user, now).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             assert_eq!(proxy.operations(), calls[..=broken], "{broken} {fate:?}");
             // A lost response is detected by the condition of the repeated write.
             assert!(login.is_err(), "{broken} {fate:?}");
             proxy.pass();
-            let user = fixture.authenticate("alice", PASSWORD, HOME, NOW).await.unwrap();
-            let held = fixture.begin(&user, NOW).await.unwrap();
-            assert_eq!(fixture.rejection(&held.access, NOW).await, None);
+            let user = fixture.authenticate("alice", PASSWORD, HOME, now).await.unwrap();
+            let held = fixture.begin(&user, now).await.unwrap();
+            assert_eq!(fixture.rejection(&held.access, now).await, None);
         }
     }
 }

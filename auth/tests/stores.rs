@@ -32,6 +32,7 @@ fn user(username: &str) -> User {
         status: UserStatus::Enabled,
         epoch: 3,
         created_at: NOW,
+        password_epoch: 0,
     }
 }
 

@@ -112,6 +112,10 @@ pub(crate) enum KeysError {
         "{kid} is the newest {purpose} key that signs: functions would sign with it for up to {READ_BY_ALL_SECONDS} s more. First create a newer one with `latchkey keys rotate --now --purpose {purpose}`, or revoke it anyway with --at-once"
     )]
     Signs { kid: KeyId, purpose: KeyPurpose },
+    #[error(
+        "{kid} is a {purpose} key: it signs nothing that could be revoked, and no login is possible without it. Whoever has it and can read the table of login attempts could find out which names were tried"
+    )]
+    SignsNothing { kid: KeyId, purpose: KeyPurpose },
     #[error("interrupted; {0} is not revoked")]
     Interrupted(KeyId),
     #[error(
@@ -131,6 +135,7 @@ impl KeysError {
             Self::Unknown(_) => "unknown_key",
             Self::OnlyKey { .. } => "only_key",
             Self::Signs { .. } => "signs",
+            Self::SignsNothing { .. } => "signs_nothing",
             Self::Interrupted(_) => "interrupted",
             Self::NotExportable(_) => "not_exportable",
         }
@@ -145,7 +150,7 @@ pub(crate) async fn run(arguments: KeysArguments) -> Result<(), KeysError> {
     match arguments.command {
         KeysCommand::Init { algorithm } => {
             let wrapper = wrapper(&sdk_config)?;
-            for kind in [KeyKind::AccessToken(algorithm), KeyKind::RefreshToken] {
+            for kind in KeyPurpose::ALL.map(|purpose| KeyKind::of(purpose, algorithm)) {
                 make(&table, &wrapper, kind, RotationPolicy::default(), output).await?;
             }
             Ok(())
@@ -193,6 +198,12 @@ async fn make(
     }
     let now = EpochSeconds::now();
     let (text, record, made) = match rotated {
+        Rotated::Made(record) if purpose == KeyPurpose::LoginAttempts => {
+            (format!("{purpose}: created {} ({}), which does not rotate", record.kid, record.alg), record, true)
+        }
+        Rotated::NotDue(record) if purpose == KeyPurpose::LoginAttempts => {
+            (format!("{purpose}: {} is in use already", record.kid), record, false)
+        }
         Rotated::NotDue(record) => (format!("{purpose}: {} signs already", record.kid), record, false),
         Rotated::MadeByAnother(record) => {
             (format!("{purpose}: {} was created concurrently, and signs", record.kid), record, false)
@@ -224,12 +235,14 @@ async fn make(
 
 async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError> {
     let now = EpochSeconds::now();
-    for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
+    for purpose in KeyPurpose::ALL {
         let mut records = table.public_keys(purpose).await?;
         records.sort_by_key(|record| record.activates_at);
         let signs = records.iter().rfind(|record| record.is_active_at(now)).map(|record| record.kid.clone());
         for record in records {
-            let state = if signs.as_ref() == Some(&record.kid) {
+            let state = if purpose == KeyPurpose::LoginAttempts {
+                "signs nothing, counts the attempts at unknown names; does not rotate".to_owned()
+            } else if signs.as_ref() == Some(&record.kid) {
                 format!("signs, for at most {} more", span(record.retires_at.seconds_since(now).unwrap_or_default()))
             } else if now < record.activates_at {
                 format!("is published, signs in {}", span(record.activates_at.seconds_since(now).unwrap_or_default()))
@@ -247,6 +260,11 @@ async fn list(table: &SigningKeysTable, output: Output) -> Result<(), KeysError>
 
 async fn revoke(table: &SigningKeysTable, kid: &KeyId, at_once: bool, output: Output) -> Result<(), KeysError> {
     let (purpose, records) = find(table, kid).await?;
+    let what = match purpose {
+        KeyPurpose::AccessToken => "every access token that it signed is invalid",
+        KeyPurpose::RefreshToken => "every refresh token that it signed is invalid, and so is its session",
+        KeyPurpose::LoginAttempts => return Err(KeysError::SignsNothing { kid: kid.clone(), purpose }),
+    };
     let now = EpochSeconds::now();
     let ready_at = match ready_at(&records, kid, now) {
         Ready::Never => return Err(KeysError::OnlyKey { kid: kid.clone(), purpose }),
@@ -256,10 +274,6 @@ async fn revoke(table: &SigningKeysTable, kid: &KeyId, at_once: bool, output: Ou
     };
     wait_until(ready_at, kid, output).await?;
     table.delete(purpose, kid).await?;
-    let what = match purpose {
-        KeyPurpose::AccessToken => "every access token that it signed is invalid",
-        KeyPurpose::RefreshToken => "every refresh token that it signed is invalid, and so is its session",
-    };
     let text = format!(
         "{purpose}: {kid} is revoked; {what}, within {READ_BY_ALL_SECONDS} s, as soon as each function has read the keys again"
     );
@@ -337,7 +351,7 @@ async fn export(table: &SigningKeysTable, wrapper: &KeyWrapper, kid: &KeyId, out
 
 /// The purpose that a key is for, and all keys for it.
 async fn find(table: &SigningKeysTable, kid: &KeyId) -> Result<(KeyPurpose, Vec<KeyRecord>), KeysError> {
-    for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
+    for purpose in KeyPurpose::ALL {
         let records = table.public_keys(purpose).await?;
         if records.iter().any(|record| record.kid == *kid) {
             return Ok((purpose, records));
@@ -361,7 +375,7 @@ fn purpose(text: &str) -> Result<KeyPurpose, String> {
     [KeyPurpose::AccessToken, KeyPurpose::RefreshToken]
         .into_iter()
         .find(|purpose| purpose.as_str() == text)
-        .ok_or_else(|| "a purpose is access-token or refresh-token".to_owned())
+        .ok_or_else(|| "a purpose that rotates is access-token or refresh-token".to_owned())
 }
 
 /// A length of time for people.

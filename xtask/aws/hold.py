@@ -395,11 +395,13 @@ def tables(deployment):
     protected = deployment.value("DeletionProtection") == "enabled"
     for name, table in deployment.of("AWS::DynamoDB::Table").items():
         # Users stay. Every other item has the time of its expiry in this attribute.
+        # A history of login attempts helps nobody, and counters by name would be in it.
+        recovers = name != "LoginAttemptsTable"
         ends = None if name == "UsersTable" else {"AttributeName": "expires_at", "Enabled": True}
         for member, wanted in (
             ("BillingMode", "PAY_PER_REQUEST"),
             ("DeletionProtectionEnabled", protected),
-            ("PointInTimeRecoverySpecification", {"PointInTimeRecoveryEnabled": True}),
+            ("PointInTimeRecoverySpecification", {"PointInTimeRecoveryEnabled": recovers}),
             ("SSESpecification", {"SSEEnabled": True}),
             ("TimeToLiveSpecification", ends),
         ):

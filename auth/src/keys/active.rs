@@ -230,14 +230,14 @@ impl ActiveKeyCache {
     }
 }
 
-fn short(kid: &KeyId, source: ShortSecret) -> ActiveKeyError {
+pub(super) fn short(kid: &KeyId, source: ShortSecret) -> ActiveKeyError {
     ActiveKeyError::ShortSecret { kid: kid.clone(), source }
 }
 
 /// The newest of the keys that may sign at `now`. Two that begin in the same second are told apart by their id, so that
 /// every function chooses the same one. A key of an algorithm that this version does not know is ignored: an older key
 /// keeps signing.
-fn newest_active(keys: &[WrappedKey], now: EpochSeconds) -> Option<&WrappedKey> {
+pub(super) fn newest_active(keys: &[WrappedKey], now: EpochSeconds) -> Option<&WrappedKey> {
     keys.iter()
         .filter(|key| key.record.is_active_at(now) && key.record.alg.parse::<SigningAlgorithm>().is_ok())
         .max_by(|a, b| (a.record.activates_at, &a.record.kid).cmp(&(b.record.activates_at, &b.record.kid)))

@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_has_256_random_bits_and_no_public_half() {
-        for kind in [KeyKind::AccessToken(SigningAlgorithm::Hs256), KeyKind::RefreshToken] {
+        for kind in [KeyKind::AccessToken(SigningAlgorithm::Hs256), KeyKind::RefreshToken, KeyKind::LoginAttempts] {
             let (one, other) = (key(kind).await, key(kind).await);
             assert_eq!((one.record.public_jwk.as_ref(), one.record.alg.as_str()), (None, "HS256"));
             assert_ne!(one.record.kid, other.record.kid);

@@ -6,6 +6,7 @@
 pub mod active;
 mod freshness;
 pub mod generation;
+pub mod login_attempts;
 pub mod rotation;
 pub mod signing;
 pub mod verification;

@@ -30,6 +30,12 @@ pub struct RotationPolicy {
     pub sign_for_seconds: u64,
 }
 
+impl RotationPolicy {
+    /// A key that does not rotate: one for a hundred years.
+    const NEVER: Self =
+        Self { publish_ahead_seconds: DAY, rotate_after_seconds: 100 * 365 * DAY, sign_for_seconds: 100 * 365 * DAY };
+}
+
 impl Default for RotationPolicy {
     /// A new key every 30 days, published a day ahead; rotating may fail for 60 days before nobody can log in.
     fn default() -> Self {
@@ -99,7 +105,8 @@ pub fn next(records: &[KeyRecord], kind: KeyKind, policy: RotationPolicy, now: E
     Next::Successor { activates_at }
 }
 
-/// Creates the key that is due, if one is. It is idempotent, and may run concurrently.
+/// Creates the key that is due, if one is. It is idempotent, and may run concurrently. A key for login attempts is due
+/// only where there is none, whatever the policy is.
 ///
 /// # Errors
 /// The table did not answer, or no key could be created or wrapped. The keys are as they were.
@@ -110,6 +117,10 @@ pub async fn rotate(
     policy: RotationPolicy,
     now: EpochSeconds,
 ) -> Result<Rotated, RotationError> {
+    let policy = match kind {
+        KeyKind::AccessToken(_) | KeyKind::RefreshToken => policy,
+        KeyKind::LoginAttempts => RotationPolicy::NEVER,
+    };
     let records = table.public_keys(kind.purpose()).await?;
     let activates_at = match next(&records, kind, policy, now) {
         Next::Nothing => {
@@ -146,6 +157,8 @@ pub fn expires_at(purpose: KeyPurpose, retires_at: EpochSeconds) -> EpochSeconds
     let longest_token = match purpose {
         KeyPurpose::AccessToken => MAX_ACCESS_TOKEN_LIFETIME_SECONDS,
         KeyPurpose::RefreshToken => ABSOLUTE_LIFETIME_SECONDS,
+        // It makes no tokens.
+        KeyPurpose::LoginAttempts => 0,
     };
     retires_at + (longest_token + 2 * LEEWAY_SECONDS)
 }

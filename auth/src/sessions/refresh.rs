@@ -12,13 +12,14 @@
 
 use crate::EpochSeconds;
 use crate::keys::active::ActiveKeyError;
+use crate::network::SourceNetwork;
 use crate::random::{self, RandomError};
 use crate::session::{Session, SignedIn};
 use crate::sessions::{Sessions, TokenIssuer, Tokens};
 use crate::store::StoreError;
 use crate::store::sessions::Rotation;
 use crate::store::users::UsersTable;
-use crate::throttle::{SourceNetwork, Throttle, ThrottleError};
+use crate::throttle::{Throttle, ThrottleError};
 use crate::token::issuer::IssueError;
 use crate::user::{Profile, UserStatus};
 
@@ -61,7 +62,7 @@ impl RefreshError {
             Self::SessionExpired => "session_expired",
             Self::Reused => "refresh_token_reused",
             Self::UserRevoked => "user_revoked",
-            Self::Throttle(ThrottleError::TooMany { .. }) => "too_many_attempts",
+            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp) => "too_many_attempts",
             Self::Throttle(ThrottleError::Store(_)) => "temporarily_unavailable",
             Self::Store(_) => "store_failed",
             Self::Keys(_) => "no_keys",

@@ -1,17 +1,16 @@
-//! The LoginAttempts table: `counter` (key), and per bucket of it `reserved`, `failures`, `attempted_at` and
-//! `succeeded_at`.
+//! The LoginAttempts table: `counter` (key), `expires_at`, `cleared_at`; for each bucket `reserved@…`, `failures@…` and
+//! `attempted_at@…`; for each group of buckets `reserved@…`, the sum over them; for each known device `known_at@…`.
 //!
-//! A counter is the number of attempts since the last success. Its buckets are counted separately: untrusted attempts
-//! must not block those from the owner's known addresses. [`crate::throttle`] decides the limits; here
-//! they become one conditional write, so that concurrent attempts cannot exceed the limit.
-//!
-//! An attempt is reserved before it is made and marked as failed afterwards. Reservations are bounded, and waits grow
-//! with failures, so that logins that succeed concurrently do not wait for each other.
+//! The keys are `user#` and a `sub`, `name#` and the HMAC of a name that no user has, or what is counted for a source
+//! address, such as `login#192.0.2.7`. [`crate::attempts`] has the rules; here they become one conditional write, so
+//! that concurrent attempts cannot exceed a limit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -20,71 +19,21 @@ use super::StoreError;
 use super::item::{Item, number, string, time};
 use super::retry::Attempts;
 use crate::EpochSeconds;
+use crate::attempts::{Bucket, Counter, Forgotten, Group, Limits};
+use crate::device::DeviceId;
 
 const TABLE: &str = "LoginAttempts";
+const CLEARING: &str = "clearing failures";
+/// How the keys of counters by name began in an earlier release.
+const FORMER_KEY_PREFIX: &str = "account#";
 
-/// A bucket of a counter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// The counter: whose attempts these are.
-    pub counter: String,
-    /// The name of the bucket within it.
-    pub name: String,
-}
-
-impl Bucket {
-    fn attribute(&self, kind: &str) -> String {
-        attribute(kind, &self.name)
-    }
-}
-
-fn attribute(kind: &str, bucket: &str) -> String {
-    format!("{kind}@{bucket}")
-}
-
-/// What a bucket holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Attempts reserved since the last success.
-    pub reserved: u64,
-    /// Those that are known to have failed.
-    pub failures: u64,
-    /// When the last one began or failed.
-    pub attempted_at: EpochSeconds,
-    /// When an attempt from here last succeeded, if one did.
-    pub succeeded_at: Option<EpochSeconds>,
-}
-
-/// A counter as it is stored: its buckets by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counter(pub BTreeMap<String, Tally>);
-
-impl Counter {
-    /// In which buckets there were successes, and when.
-    #[must_use]
-    pub fn successes(&self) -> BTreeMap<String, EpochSeconds> {
-        self.0.iter().filter_map(|(bucket, tally)| Some((bucket.clone(), tally.succeeded_at?))).collect()
-    }
-}
-
-/// When a bucket is open for one more attempt.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most attempts that can be reserved without a success.
-    pub max_reserved: u64,
-    /// Pairs of a number of failures and the seconds that must then have passed since the last attempt; ascending.
-    /// The last pair applies to all higher numbers.
-    pub waits: Vec<(u64, u64)>,
-    /// The bucket must have seen a success later than this.
-    pub succeeded_after: Option<EpochSeconds>,
-}
-
-/// How a reserved attempt is counted until its outcome is known.
+/// When a counter expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reserve {
-    AsInProgress,
-    /// A failure already: nothing more is written when it fails.
-    AsFailure,
+pub enum Expiry {
+    /// At this time if it is new, and else as it was.
+    IfNew(EpochSeconds),
+    /// At this time from now on.
+    At(EpochSeconds),
 }
 
 /// The result of a reservation.
@@ -94,6 +43,14 @@ pub enum Reservation {
     Reserved(Counter),
     /// It may not. The current counter.
     Refused(Counter),
+}
+
+/// The result of clearing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cleared {
+    Written,
+    /// The counter is not as it was read. The current one; nothing was written.
+    Changed(Counter),
 }
 
 #[derive(Clone, Debug)]
@@ -108,23 +65,22 @@ impl LoginAttemptsTable {
         Self { client, name }
     }
 
-    /// Reserves one attempt in a bucket, if it is open. A new counter expires at `lapses_at`; without that it stays
-    /// until a success. With [`Reserve::AsFailure`] it is counted as a failure until it succeeds.
+    /// Reserves one attempt in a bucket, if it is open.
     ///
     /// # Errors
     /// The table did not answer. The attempt must not be made.
     pub async fn reserve(
         &self,
+        key: &str,
         bucket: &Bucket,
         limits: &Limits,
-        reserve: Reserve,
+        expiry: Expiry,
         now: EpochSeconds,
-        lapses_at: Option<EpochSeconds>,
     ) -> Result<Reservation, StoreError> {
         const OPERATION: &str = "counting an attempt";
         let mut attempts = Attempts::at(OPERATION);
         loop {
-            let answer = reserving(self.update(bucket), bucket, limits, reserve, now, lapses_at).send().await;
+            let answer = reserving(self.update(key), bucket, limits, expiry, now).send().await;
             let error = match answer {
                 Ok(answer) => return counter(&answer.attributes.unwrap_or_default()).map(Reservation::Reserved),
                 Err(error) => error,
@@ -138,74 +94,185 @@ impl LoginAttemptsTable {
             if !item.has("expires_at") || item.number::<EpochSeconds>("expires_at")? > now {
                 return counter(&found).map(Reservation::Refused);
             }
-            self.delete_lapsed(&bucket.counter, now).await?;
+            self.delete_expired(key, now).await?;
             attempts.pause().await?;
         }
     }
 
-    /// Marks a reserved attempt as failed.
+    /// Marks a reserved attempt as failed, unless a success or an operator has cleared it in the meantime.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn fail(
-        &self,
-        bucket: &Bucket,
-        now: EpochSeconds,
-        lapses_at: Option<EpochSeconds>,
-    ) -> Result<(), StoreError> {
+    pub async fn fail(&self, key: &str, bucket: &Bucket, expiry: Expiry, now: EpochSeconds) -> Result<(), StoreError> {
         let update = self
-            .update(bucket)
-            .expression_attribute_names("#failures", bucket.attribute("failures"))
-            .expression_attribute_names("#attempted_at", bucket.attribute("attempted_at"))
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":now", time(now));
-        let set = "SET #failures = if_not_exists(#failures, :zero) + :one, #attempted_at = :now";
-        let update = expiring(update, set, lapses_at);
-        update.send().await.map_err(|error| StoreError::call("counting a failure", error))?;
-        Ok(())
+            .update(key)
+            .condition_expression(
+                "attribute_exists(#reserved) AND (attribute_not_exists(#failures) OR #failures < #reserved)",
+            )
+            .expression_attribute_names("#reserved", attribute("reserved", bucket));
+        let set = "#failures = if_not_exists(#failures, :zero) + :one";
+        match setting(update, set, bucket, expiry, now).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(StoreError::call("counting a failure", error)),
+            },
+        }
     }
 
-    /// Forgets every attempt of a counter, and keeps in which buckets there were successes.
+    /// Replaces a counter, unless another caller has done so since it was read. Attempts since then are gone too.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn succeed(&self, counter: &str, successes: &BTreeMap<String, EpochSeconds>) -> Result<(), StoreError> {
-        let mut item = HashMap::from([("counter".to_owned(), string(counter))]);
-        item.extend(successes.iter().map(|(bucket, at)| (attribute("succeeded_at", bucket), time(*at))));
-        self.client
+    pub async fn replace(
+        &self,
+        key: &str,
+        old: &Counter,
+        new: &Counter,
+        expires_at: EpochSeconds,
+    ) -> Result<Cleared, StoreError> {
+        let put = self
+            .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item))
-            .send()
-            .await
-            .map_err(|error| StoreError::call("forgetting failures", error))?;
-        Ok(())
+            .set_item(Some(item(key, new, expires_at)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match old.cleared_at {
+            None => put.condition_expression("attribute_not_exists(cleared_at)"),
+            Some(cleared_at) => put
+                .condition_expression("cleared_at = :cleared_at")
+                .expression_attribute_values(":cleared_at", time(cleared_at)),
+        };
+        match put.send().await {
+            Ok(_) => Ok(Cleared::Written),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Cleared::Changed(counter(&failed.item().cloned().unwrap_or_default())?))
+                }
+                _ => Err(StoreError::call(CLEARING, error)),
+            },
+        }
     }
 
-    /// The counter, if there is one, read consistently.
+    /// Takes attempts out of a counter, unless there are other failures than when it was read, and makes a device known
+    /// in place of others. Attempts in progress do not stand in the way.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn find(&self, counter: &str) -> Result<Option<Counter>, StoreError> {
+    pub async fn forget(
+        &self,
+        key: &str,
+        old: &Counter,
+        forgotten: &[Forgotten],
+        (device, forgotten_devices): (&DeviceId, &[DeviceId]),
+        expires_at: EpochSeconds,
+        now: EpochSeconds,
+    ) -> Result<Cleared, StoreError> {
+        let mut update = self
+            .update(key)
+            .expression_attribute_names("#device", known_at(device))
+            .expression_attribute_values(":now", time(now))
+            .expression_attribute_values(":expires_at", time(expires_at))
+            .expression_attribute_values(":cleared_at", old.cleared_at.map_or(AttributeValue::Null(true), time))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut set = "#device = :now, expires_at = :expires_at".to_owned();
+        let mut condition = "cleared_at = :cleared_at".to_owned();
+        for (index, Forgotten { bucket, failures, reserved }) in forgotten.iter().enumerate() {
+            let _ = write!(set, ", #r{index} = #r{index} - :r{index}, #f{index} = :zero");
+            let no_failure =
+                if *failures == 0 { format!("attribute_not_exists(#f{index}) OR ") } else { String::new() };
+            let _ = write!(condition, " AND #r{index} >= :r{index} AND ({no_failure}#f{index} = :f{index})");
+            update = update
+                .expression_attribute_names(format!("#r{index}"), attribute("reserved", bucket))
+                .expression_attribute_names(format!("#f{index}"), attribute("failures", bucket))
+                .expression_attribute_values(format!(":r{index}"), number(*reserved))
+                .expression_attribute_values(format!(":f{index}"), number(*failures))
+                .expression_attribute_values(":zero", number(0));
+        }
+        for group in [Group::Devices, Group::Networks] {
+            let of_group = forgotten.iter().filter(|forgotten| forgotten.bucket.group() == Some(group));
+            let reserved: u64 = of_group.map(|forgotten| forgotten.reserved).sum();
+            if reserved > 0 {
+                let name = group.name();
+                let _ = write!(set, ", #{name} = #{name} - :{name}");
+                update = update
+                    .expression_attribute_names(format!("#{name}"), sum(group))
+                    .expression_attribute_values(format!(":{name}"), number(reserved));
+            }
+        }
+        let mut expression = format!("SET {set}");
+        for (index, device) in forgotten_devices.iter().enumerate() {
+            expression.push_str(if index == 0 { " REMOVE " } else { ", " });
+            let _ = write!(expression, "#d{index}");
+            update = update.expression_attribute_names(format!("#d{index}"), known_at(device));
+        }
+        match update.update_expression(expression).condition_expression(condition).send().await {
+            Ok(_) => Ok(Cleared::Written),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Cleared::Changed(counter(&failed.item().cloned().unwrap_or_default())?))
+                }
+                _ => Err(StoreError::call(CLEARING, error)),
+            },
+        }
+    }
+
+    /// The counter, read consistently. One that does not exist is empty.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn find(&self, key: &str, now: EpochSeconds) -> Result<Counter, StoreError> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.name)
-            .key("counter", string(counter))
+            .key("counter", string(key))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| StoreError::call("reading a counter", error))?;
-        answer.item.as_ref().map(self::counter).transpose()
+        let found = answer.item.unwrap_or_default();
+        let item = Item { table: TABLE, attributes: &found };
+        let is_expired = item.has("expires_at") && item.number::<EpochSeconds>("expires_at")? <= now;
+        if is_expired { Ok(Counter::default()) } else { counter(&found) }
     }
 
-    async fn delete_lapsed(&self, counter: &str, now: EpochSeconds) -> Result<(), StoreError> {
+    /// Deletes the counters that an earlier release kept, with names in the clear. Calls `each` with their number so
+    /// far, after each page of the table.
+    ///
+    /// # Errors
+    /// The table did not answer completely. It can be repeated.
+    pub async fn delete_former(&self, mut each: impl FnMut(u64)) -> Result<u64, StoreError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.name)
+            .projection_expression("#counter")
+            .expression_attribute_names("#counter", "counter")
+            .filter_expression("begins_with(#counter, :prefix)")
+            .expression_attribute_values(":prefix", string(FORMER_KEY_PREFIX));
+        let mut pages = scan.into_paginator().send();
+        let mut deleted = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::call("listing counters", error))?;
+            for item in page.items() {
+                let key = item.get("counter").cloned();
+                let key = key.ok_or(StoreError::MalformedItem { table: TABLE, attribute: "counter" })?;
+                let delete = self.client.delete_item().table_name(&self.name).key("counter", key);
+                delete.send().await.map_err(|error| StoreError::call("deleting a counter", error))?;
+                deleted += 1;
+            }
+            each(deleted);
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_expired(&self, key: &str, now: EpochSeconds) -> Result<(), StoreError> {
         let answer = self
             .client
             .delete_item()
             .table_name(&self.name)
-            .key("counter", string(counter))
+            .key("counter", string(key))
             .condition_expression("expires_at <= :now")
             .expression_attribute_values(":now", time(now))
             .send()
@@ -218,12 +285,12 @@ impl LoginAttemptsTable {
             {
                 Ok(())
             }
-            Err(error) => Err(StoreError::call("forgetting a lapsed counter", error)),
+            Err(error) => Err(StoreError::call("deleting an expired counter", error)),
         }
     }
 
-    fn update(&self, bucket: &Bucket) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.name).key("counter", string(&bucket.counter))
+    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name).key("counter", string(key))
     }
 }
 
@@ -232,16 +299,11 @@ fn reserving(
     update: UpdateItemFluentBuilder,
     bucket: &Bucket,
     limits: &Limits,
-    reserve: Reserve,
+    expiry: Expiry,
     now: EpochSeconds,
-    lapses_at: Option<EpochSeconds>,
 ) -> UpdateItemFluentBuilder {
     let mut update = update
-        .expression_attribute_names("#reserved", bucket.attribute("reserved"))
-        .expression_attribute_names("#failures", bucket.attribute("failures"))
-        .expression_attribute_names("#attempted_at", bucket.attribute("attempted_at"))
-        .expression_attribute_values(":zero", number(0))
-        .expression_attribute_values(":one", number(1))
+        .expression_attribute_names("#reserved", attribute("reserved", bucket))
         .expression_attribute_values(":now", time(now))
         .expression_attribute_values(":max", number(limits.max_reserved))
         .return_values(ReturnValue::AllNew)
@@ -261,51 +323,93 @@ fn reserving(
             .expression_attribute_values(format!(":failures{step}"), number(*failures))
             .expression_attribute_values(format!(":waited{step}"), time(now - *wait_seconds));
     }
+    let mut set = "#reserved = if_not_exists(#reserved, :zero) + :one".to_owned();
     let mut condition = format!(
         "(attribute_not_exists(expires_at) OR expires_at > :now) \
          AND (attribute_not_exists(#reserved) OR #reserved < :max) AND ({})",
         waited.join(" OR ")
     );
-    if let Some(after) = limits.succeeded_after {
-        condition.push_str(" AND #succeeded_at > :succeeded_after");
+    if let Some(group) = bucket.group() {
+        condition.push_str(" AND (attribute_not_exists(#group) OR #group < :max_of_group)");
+        set.push_str(", #group = if_not_exists(#group, :zero) + :one");
         update = update
-            .expression_attribute_names("#succeeded_at", bucket.attribute("succeeded_at"))
-            .expression_attribute_values(":succeeded_after", time(after));
+            .expression_attribute_names("#group", sum(group))
+            .expression_attribute_values(":max_of_group", number(group.max_reserved()));
     }
-    let set = match reserve {
-        Reserve::AsInProgress => "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now",
-        Reserve::AsFailure => {
-            "SET #reserved = if_not_exists(#reserved, :zero) + :one, #attempted_at = :now, \
-             #failures = if_not_exists(#failures, :zero) + :one"
-        }
-    };
-    expiring(update, set, lapses_at).condition_expression(condition)
+    if let Some(after) = limits.known_after {
+        condition.push_str(" AND #known_at > :known_after");
+        update = update
+            .expression_attribute_names("#known_at", attribute("known_at", bucket))
+            .expression_attribute_values(":known_after", time(after));
+    }
+    setting(update, &set, bucket, expiry, now).condition_expression(condition)
 }
 
-/// Lets a counter expire at a time that does not change once it is set, or never.
-fn expiring(update: UpdateItemFluentBuilder, set: &str, lapses_at: Option<EpochSeconds>) -> UpdateItemFluentBuilder {
-    match lapses_at {
-        Some(lapses_at) => update
-            .update_expression(format!("{set}, expires_at = if_not_exists(expires_at, :lapses_at)"))
-            .expression_attribute_values(":lapses_at", time(lapses_at)),
-        None => update.update_expression(format!("{set} REMOVE expires_at")),
-    }
+/// What every update sets besides `set`.
+fn setting(
+    update: UpdateItemFluentBuilder,
+    set: &str,
+    bucket: &Bucket,
+    expiry: Expiry,
+    now: EpochSeconds,
+) -> UpdateItemFluentBuilder {
+    let (expires_at, value) = match expiry {
+        Expiry::IfNew(expires_at) => (expires_at, "if_not_exists(expires_at, :expires_at)"),
+        Expiry::At(expires_at) => (expires_at, ":expires_at"),
+    };
+    update
+        .update_expression(format!("SET {set}, #attempted_at = :now, expires_at = {value}"))
+        .expression_attribute_names("#failures", attribute("failures", bucket))
+        .expression_attribute_names("#attempted_at", attribute("attempted_at", bucket))
+        .expression_attribute_values(":zero", number(0))
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":now", time(now))
+        .expression_attribute_values(":expires_at", time(expires_at))
+}
+
+fn attribute(kind: &str, bucket: &Bucket) -> String {
+    format!("{kind}@{}", bucket.name())
+}
+
+/// The sum of the reservations in the buckets of a group.
+fn sum(group: Group) -> String {
+    format!("reserved@{}", group.name())
+}
+
+fn known_at(device: &DeviceId) -> String {
+    attribute("known_at", &Bucket::Device(device.clone()))
+}
+
+/// A counter without attempts as an item.
+fn item(key: &str, counter: &Counter, expires_at: EpochSeconds) -> HashMap<String, AttributeValue> {
+    let devices = counter.devices.iter().map(|(device, at)| (known_at(device), time(*at)));
+    let cleared_at = counter.cleared_at.map(|cleared_at| ("cleared_at".to_owned(), time(cleared_at)));
+    let rest = [("counter".to_owned(), string(key)), ("expires_at".to_owned(), time(expires_at))];
+    devices.chain(cleared_at).chain(rest).collect()
 }
 
 fn counter(attributes: &HashMap<String, AttributeValue>) -> Result<Counter, StoreError> {
-    let mut buckets: BTreeMap<String, Tally> = BTreeMap::new();
+    let item = Item { table: TABLE, attributes };
+    let cleared_at = if item.has("cleared_at") { Some(item.number("cleared_at")?) } else { None };
+    let mut counter = Counter { cleared_at, ..Counter::default() };
     for (name, value) in attributes {
         let Some((kind, bucket)) = name.split_once('@') else { continue };
+        let Some(bucket) = Bucket::named(bucket) else { continue };
         let malformed = StoreError::MalformedItem { table: TABLE, attribute: "of a bucket" };
         let value: u64 = value.as_n().ok().and_then(|text| text.parse().ok()).ok_or(malformed)?;
-        let tally = buckets.entry(bucket.to_owned()).or_default();
-        match kind {
-            "reserved" => tally.reserved = value,
-            "failures" => tally.failures = value,
-            "attempted_at" => tally.attempted_at = EpochSeconds::new(value),
-            "succeeded_at" => tally.succeeded_at = Some(EpochSeconds::new(value)),
+        match (kind, bucket) {
+            ("known_at", Bucket::Device(device)) => {
+                counter.devices.insert(device, EpochSeconds::new(value));
+            }
+            ("reserved", bucket) => counter.buckets.entry(bucket).or_default().reserved = value,
+            ("failures", bucket) => counter.buckets.entry(bucket).or_default().failures = value,
+            ("attempted_at", bucket) => {
+                counter.buckets.entry(bucket).or_default().attempted_at = EpochSeconds::new(value);
+            }
             _ => {}
         }
     }
-    Ok(Counter(buckets))
+    // A success leaves the names of the buckets.
+    counter.buckets.retain(|_, tally| tally.reserved > 0);
+    Ok(counter)
 }

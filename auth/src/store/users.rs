@@ -1,4 +1,5 @@
-//! The Users table: `username` (key), `user_id`, `password_hash`, `roles`, `status`, `epoch`, `created_at`.
+//! The Users table: `username` (key), `user_id`, `password_hash`, `roles`, `status`, `epoch`, `created_at`,
+//! `password_epoch` (absent until the first change of the password).
 //!
 //! The name is the key, so that two users of one name cannot exist. The id is random and never changes; tokens carry it
 //! as `sub`.
@@ -162,7 +163,7 @@ impl UsersTable {
                 .expression_attribute_names("#status", "status")
                 .expression_attribute_values(":disabled", string(UserStatus::Disabled.as_str())),
             Change::PasswordHash(hash) => update
-                .update_expression("SET epoch = :epoch, password_hash = :hash")
+                .update_expression("SET epoch = :epoch, password_epoch = :epoch, password_hash = :hash")
                 .expression_attribute_values(":hash", string(hash.expose_secret())),
         };
         let update = update.build().map_err(|error| StoreError::call(OPERATION, error))?;
@@ -283,6 +284,7 @@ fn user(item: &Item<'_>) -> Result<User, StoreError> {
         status,
         epoch,
         created_at: item.number("created_at")?,
+        password_epoch: if item.has("password_epoch") { item.number("password_epoch")? } else { 0 },
     })
 }
 

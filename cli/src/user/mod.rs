@@ -1,5 +1,6 @@
 //! `latchkey user`.
 
+mod attempts;
 mod import;
 
 use std::env;
@@ -49,7 +50,10 @@ enum UserCommand {
         #[arg(long = "role", value_name = "ROLE", value_parser = Role::parse)]
         roles: Vec<Role>,
     },
-    /// Show a user
+    /// Show a user, the devices that the user has logged in from, and failed attempts
+    ///
+    /// Attempts are counted for each known device, for each source network and for POST /password, and each says when it
+    /// opens. Without LOGIN_ATTEMPTS_TABLE_NAME they are left out.
     Show {
         /// The user's name
         name: String,
@@ -89,11 +93,18 @@ enum UserCommand {
         /// The user's name
         name: String,
     },
-    /// Clear the failed login attempts of a user, so that the next one does not have to wait
+    /// Clear the failed login attempts of a user: every device and network may try again
+    ///
+    /// Known devices stay known, and the attempts of source addresses, over all names, are not cleared.
     Unlock {
         /// The user's name
         name: String,
     },
+    /// Delete the login attempts that an earlier release counted by user name, with the names in the clear
+    ///
+    /// Run it once after the update that counts by user id. It reads the whole table LOGIN_ATTEMPTS_TABLE_NAME, and can be
+    /// interrupted and repeated.
+    PruneAttempts,
     /// Add users whose passwords were hashed elsewhere, from a file of JSON lines
     ///
     /// A line is `{"username": "alice", "hash": "$2b$12$…", "roles": ["user"]}`; `roles` may be left out. Hashes are
@@ -179,10 +190,17 @@ impl Tables {
         Ok(Accounts::new(self.users.clone(), denylist))
     }
 
-    /// Only for [`Throttle::unlock`], so the limits do not matter.
+    fn login_attempts(&self) -> Result<LoginAttemptsTable, ConfigError> {
+        Ok(LoginAttemptsTable::new(self.client.clone(), table_name("LOGIN_ATTEMPTS_TABLE_NAME")?))
+    }
+
+    /// Only for accounts, so the limit of addresses does not matter.
     fn throttle(&self) -> Result<Throttle, ConfigError> {
-        let name = table_name("LOGIN_ATTEMPTS_TABLE_NAME")?;
-        Ok(Throttle::new(LoginAttemptsTable::new(self.client.clone(), name), 1))
+        Ok(Throttle::new(self.login_attempts()?, 1))
+    }
+
+    async fn find(&self, username: Username) -> Result<User, UserError> {
+        self.users.find(&username).await?.ok_or(UserError::Unknown(username))
     }
 }
 
@@ -193,9 +211,8 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
         UserCommand::Add { name, roles } => add(&tables, &name, roles, output).await,
         UserCommand::Show { name } => {
             let username = existing_name(&name)?;
-            let user = tables.users.find(&username).await?.ok_or(UserError::Unknown(username))?;
-            output.result(&describe(&user), &record(&user));
-            Ok(())
+            let user = tables.find(username).await?;
+            show(&tables, &user, output).await
         }
         UserCommand::List => {
             let each = |user| {
@@ -230,17 +247,46 @@ pub(crate) async fn run(arguments: UserArguments) -> Result<(), UserError> {
         }
         UserCommand::Unlock { name } => {
             let username = existing_name(&name)?;
-            if tables.users.find(&username).await?.is_none() {
-                return Err(UserError::Unknown(username));
-            }
-            tables.throttle()?.unlock(&username).await?;
+            let throttle = tables.throttle()?;
+            let user = tables.find(username.clone()).await?;
+            throttle.unlock(&user.user_id, EpochSeconds::now()).await?;
             let text =
                 format!("failed attempts to log in as {username} are cleared; those of source addresses are not");
             output.action(&text, &username, "unlock", Effect::Changed);
             Ok(())
         }
+        UserCommand::PruneAttempts => prune_attempts(&tables, output).await,
         UserCommand::Import { file } => Ok(import::run(&tables.users, &file, output).await?),
     }
+}
+
+async fn show(tables: &Tables, user: &User, output: Output) -> Result<(), UserError> {
+    let (mut text, mut object) = (describe(user), record(user));
+    match tables.throttle() {
+        Ok(throttle) => {
+            let now = EpochSeconds::now();
+            let holding = throttle.holding(&user.user_id, now).await?;
+            let _ = write!(text, "\n{}", attempts::describe(&holding, user, now));
+            object["throttle"] = attempts::record(&holding);
+        }
+        Err(error) => {
+            let _ = write!(text, "\nattempts    unknown: {error}");
+            object["throttle"] = Value::Null;
+        }
+    }
+    output.result(&text, &object);
+    Ok(())
+}
+
+async fn prune_attempts(tables: &Tables, output: Output) -> Result<(), UserError> {
+    let progress = |deleted| output.progress(&format!("{deleted} counters deleted so far"));
+    let deleted = tables.login_attempts()?.delete_former(progress).await?;
+    let text = match deleted {
+        0 => "no login attempts are counted by name".to_owned(),
+        deleted => format!("deleted {deleted} counters of login attempts by name"),
+    };
+    output.result(&text, &json!({ "action": "prune-attempts", "deleted": deleted }));
+    Ok(())
 }
 
 async fn add(tables: &Tables, name: &str, roles: Vec<Role>, output: Output) -> Result<(), UserError> {
@@ -267,15 +313,13 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
     let username = existing_name(name)?;
     let policy = policy()?;
     let (accounts, throttle) = (tables.accounts()?, tables.throttle()?);
-    if tables.users.find(&username).await?.is_none() {
-        return Err(UserError::Unknown(username));
-    }
+    let user = tables.find(username.clone()).await?;
     let password = terminal::new_password()?;
     accounts
         .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, EpochSeconds::now())
         .await
         .map_err(|error| of(error, &username))?;
-    if let Err(source) = throttle.unlock(&username).await {
+    if let Err(source) = throttle.unlock(&user.user_id, EpochSeconds::now()).await {
         return Err(UserError::AttemptsNotForgotten { username, source });
     }
     let text = format!(
@@ -316,7 +360,7 @@ async fn enable(tables: &Tables, name: &str, output: Output) -> Result<(), UserE
     if user.status == UserStatus::Disabled {
         // Attempts by others must not lock the user out. First, so that a repeated command makes up for a failure
         // here.
-        throttle.unlock(&username).await?;
+        throttle.unlock(&user.user_id, EpochSeconds::now()).await?;
     }
     let effect = accounts.enable(&username).await.map_err(|error| of(error, &username))?;
     let text = match effect {

@@ -5,8 +5,9 @@ use api::environment::Environment;
 use api::error::ApiError;
 use api::request::{signed_in, source};
 use auth::EpochSeconds;
-use auth::authentication::Authenticator;
-use auth::login::Login;
+use auth::authentication::{Authenticator, Credentials};
+use auth::device::DeviceToken;
+use auth::login::{LoggedIn, Login};
 use auth::password::Password;
 use auth::password::hash::Hasher;
 use auth::password::policy::PasswordPolicy;
@@ -42,6 +43,7 @@ impl HttpFunction for LoginFunction {
             authenticator: Authenticator {
                 users: environment.users()?,
                 throttle: environment.throttle()?,
+                unknown_names: environment.login_attempts_key()?,
                 hasher: Hasher::new(),
                 random: SystemRandom::new(),
             },
@@ -54,18 +56,21 @@ impl HttpFunction for LoginFunction {
     }
 
     async fn warm_up(&self) -> Result<(), StartError> {
-        self.login.tokens.ready(EpochSeconds::now()).await?;
-        Ok(())
+        Ok(self.login.warm_up(EpochSeconds::now()).await?)
     }
 }
 
 /// The body of a login. Other members are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Credentials {
+struct LoginBody {
     username: String,
     password: Password,
+    device_token: Option<DeviceToken>,
 }
+
+const LOGIN_BODY: &str = "an object with the strings `username` and `password`, and if you have it `device_token` as a login \
+    returned it";
 
 /// The body of a change of the password. Other members are rejected.
 #[derive(Deserialize)]
@@ -73,15 +78,19 @@ struct Credentials {
 struct Passwords {
     current_password: Password,
     new_password: Password,
+    device_token: Option<DeviceToken>,
 }
+
+const PASSWORDS_BODY: &str = "an object with the strings `current_password` and `new_password`, and if you have it \
+    `device_token` as a login returned it";
 
 impl LoginFunction {
     /// Tokens for the right name and password.
     async fn log_in(&self, request: &Request) -> Result<Response, ApiError> {
-        let Credentials { username, password } =
-            json_body(request, "an object with the strings `username` and `password`")?;
+        let LoginBody { username, password, device_token } = json_body(request, LOGIN_BODY)?;
         let source = source(request, &self.parties)?;
-        let (user, tokens) = self.login.log_in(&username, &password, &source, EpochSeconds::now()).await?;
+        let credentials = Credentials { username: &username, password: &password, device: device_token.as_ref() };
+        let LoggedIn { user, tokens, device } = self.login.log_in(credentials, &source, EpochSeconds::now()).await?;
         let access_token = tokens.access_token.expose_secret();
         let body = json!({
             "access_token": access_token,
@@ -89,6 +98,7 @@ impl LoginFunction {
             "token_type": "Bearer",
             "expires_in": tokens.expires_in,
             "refresh_token": tokens.refresh_token.expose_secret(),
+            "device_token": device.expose(),
             "message": format!("Welcome, {}!", user.username),
         });
         Ok(response::json(StatusCode::OK, &body)?)
@@ -97,11 +107,14 @@ impl LoginFunction {
     /// New tokens for a new password; everything else the caller had is revoked.
     async fn change_password(&self, request: &Request) -> Result<Response, ApiError> {
         let caller = signed_in(request)?;
-        let Passwords { current_password, new_password } =
-            json_body(request, "an object with the strings `current_password` and `new_password`")?;
+        let Passwords { current_password, new_password, device_token } = json_body(request, PASSWORDS_BODY)?;
         let source = source(request, &self.parties)?;
         let now = EpochSeconds::now();
-        let tokens = self.login.change_password(&caller, &current_password, &new_password, &source, now).await?;
-        Ok(api::response::tokens(&tokens)?)
+        let device = device_token.as_ref();
+        let (tokens, device) =
+            self.login.change_password(&caller, &current_password, &new_password, device, &source, now).await?;
+        let mut body = api::response::tokens(&tokens);
+        body["device_token"] = device.expose().into();
+        Ok(response::json(StatusCode::OK, &body)?)
     }
 }

@@ -77,6 +77,7 @@ pub fn request_span(event: &'static str, lambda_request_id: &str) -> Span {
         sub = Empty,
         sid = Empty,
         jti = Empty,
+        account_shut = Empty,
     )
 }
 

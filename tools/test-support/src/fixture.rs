@@ -2,15 +2,18 @@
 
 use auth::EpochSeconds;
 use auth::accounts::{AccountError, Accounts, new_user};
-use auth::authentication::{AuthenticationError, Authenticator};
+use auth::authentication::{Authenticated, AuthenticationError, Authenticator, Credentials};
 use auth::authorization::{AccessTokenAuthorizer, AuthorizationError};
+use auth::device::DeviceToken;
 use auth::id::SessionId;
 use auth::introspection::TokenStates;
 use auth::keys::active::ActiveKeyCache;
 use auth::keys::generation::generate;
+use auth::keys::login_attempts::LoginAttemptsKeyCache;
 use auth::keys::verification::VerificationKeys;
 use auth::keys::wrapping::KeyWrapper;
 use auth::login::{ChangePasswordError, Login, LoginError, RequestSource};
+use auth::network::SourceNetwork;
 use auth::password::Password;
 use auth::password::hash::Hasher;
 use auth::password::policy::PasswordPolicy;
@@ -20,11 +23,11 @@ use auth::roles::Roles;
 use auth::session::{Session, SignedIn};
 use auth::sessions::refresh::{RefreshError, Refresher};
 use auth::sessions::{Ending, Sessions, TokenIssuer, Tokens};
-use auth::signing_key::KeyKind;
+use auth::signing_key::{KeyKind, KeyPurpose};
 use auth::store::StoreError;
 use auth::store::sessions::SessionsTable;
 use auth::store::users::{Addition, UsersTable};
-use auth::throttle::{SourceNetwork, Throttle};
+use auth::throttle::Throttle;
 use auth::token::issuer::Issuer;
 use auth::user::User;
 use auth::username::Username;
@@ -131,7 +134,7 @@ impl Fixture {
     /// New tables with keys in them.
     pub async fn create(test: &str) -> Self {
         let tables = Tables::create(test);
-        for kind in [KeyKind::AccessToken(SigningAlgorithm::Es256), KeyKind::RefreshToken] {
+        for kind in KeyPurpose::ALL.map(|purpose| KeyKind::of(purpose, SigningAlgorithm::Es256)) {
             let key = generate(kind, NOW - 10, NOW + KEY_SECONDS, &wrapper()).await.unwrap();
             tables.signing_keys().add(kind.purpose(), &key, NOW + 2 * KEY_SECONDS).await.unwrap();
         }
@@ -140,8 +143,13 @@ impl Fixture {
 
     /// Functions that have just started, on existing tables.
     pub fn on(tables: Tables) -> Self {
+        Self::with_free_attempts(tables, 100)
+    }
+
+    /// The same with another limit of source addresses.
+    pub fn with_free_attempts(tables: Tables, per_address: u64) -> Self {
         let random = SystemRandom::new();
-        let throttle = Throttle::new(tables.login_attempts(), 100);
+        let throttle = Throttle::new(tables.login_attempts(), per_address);
         let accounts = Accounts::new(tables.users(), tables.denylist());
         let sessions = Sessions { table: tables.sessions(), accounts: accounts.clone() };
         let access_tokens = Issuer { audience: AUDIENCE.to_owned(), lifetime_seconds: LIFETIME_SECONDS };
@@ -156,6 +164,7 @@ impl Fixture {
                 authenticator: Authenticator {
                     users: tables.users(),
                     throttle: throttle.clone(),
+                    unknown_names: LoginAttemptsKeyCache::new(tables.signing_keys(), wrapper()),
                     hasher: Hasher::new(),
                     random: random.clone(),
                 },
@@ -222,7 +231,7 @@ impl Fixture {
         user
     }
 
-    /// Registers a user, from an address that is not known.
+    /// Registers a user, without a source address.
     pub async fn register(&self, username: &str, password: &str) -> Result<User, AccountError> {
         let password = Password::new(password.to_owned());
         match self.registration.register(username, &password, None, NOW).await {
@@ -232,6 +241,7 @@ impl Fixture {
         }
     }
 
+    /// A login up to the session, from a device that is not known.
     pub async fn authenticate(
         &self,
         username: &str,
@@ -239,9 +249,22 @@ impl Fixture {
         address: &str,
         now: EpochSeconds,
     ) -> Result<User, AuthenticationError> {
+        Ok(self.authenticate_on(None, username, password, address, now).await?.user)
+    }
+
+    /// The same with what an earlier one returned.
+    pub async fn authenticate_on(
+        &self,
+        device: Option<&DeviceToken>,
+        username: &str,
+        password: &str,
+        address: &str,
+        now: EpochSeconds,
+    ) -> Result<Authenticated, AuthenticationError> {
         let network = SourceNetwork::of(address);
         let password = Password::new(password.to_owned());
-        self.authenticator().authenticate(username, &password, network.as_ref(), now).await
+        let credentials = Credentials { username, password: &password, device };
+        self.authenticator().authenticate(credentials, network.as_ref(), now).await
     }
 
     /// A session for a user who was authenticated: what a login does after the password.
@@ -315,6 +338,7 @@ impl Fixture {
     }
 }
 
-fn source() -> RequestSource {
+/// The source of a login, without an address.
+pub fn source() -> RequestSource {
     RequestSource { issuer: ISSUER.to_owned(), ..RequestSource::default() }
 }

@@ -5,7 +5,7 @@ use api::request::network;
 use auth::EpochSeconds;
 use auth::sessions::refresh::Refresher;
 use shared::http::form::Form;
-use shared::http::{Request, Response};
+use shared::http::{Request, Response, StatusCode, response};
 
 use crate::client::check_client;
 
@@ -21,5 +21,5 @@ pub(super) async fn exchange(
     }
     let presented = form.required("refresh_token")?;
     let tokens = refresher.refresh(presented, iss, || network(request), EpochSeconds::now()).await?;
-    Ok(api::response::tokens(&tokens)?)
+    Ok(response::json(StatusCode::OK, &api::response::tokens(&tokens))?)
 }

@@ -1,0 +1,305 @@
+//! The rules by which attempts are counted: which buckets there are, how many attempts each holds, and when it opens.
+//!
+//! An account has a [`Counter`]. Its attempts are in buckets, so that those from elsewhere cannot use up the owner's:
+//!
+//! | Bucket | Holds | All of them hold |
+//! |---|---|---|
+//! | each of the last four known devices | 5 | 20 |
+//! | each source network without a known device | 5 | 25 |
+//! | `POST /password`, of the signed-in user | 5 | 5 |
+//!
+//! So an account holds 50 attempts. A success clears them, and no time does. After three failures of a bucket the next
+//! attempt has to wait, and longer after the fourth.
+//!
+//! An attempt is reserved before it is made, and marked as failed afterwards. A success clears the failures of all
+//! buckets, and every reservation too if none did so in the last 20 seconds: reservations that never ended, because
+//! their function was killed, are gone with them. So those in progress at that moment, 50 at the most, were not made
+//! before the previous clearing, and at most 50 more follow: NIST SP 800-63B-4 §3.2.2 allows no more than 100
+//! consecutive failures.
+//!
+//! A source address has a counter of its own, over all names, which time does open.
+
+use std::collections::BTreeMap;
+
+use crate::EpochSeconds;
+use crate::device::DeviceId;
+use crate::network::SourceNetwork;
+
+/// Attempts that a bucket of an account holds.
+pub const MAX_PER_BUCKET: u64 = 5;
+/// Attempts that all networks of an account hold together.
+pub const MAX_OF_NETWORKS: u64 = 25;
+/// Attempts that all devices of an account hold together, also while concurrent logins make more than four known.
+const MAX_OF_DEVICES: u64 = MAX_PER_BUCKET * KNOWN_DEVICES as u64;
+/// How many devices of an account are known: those of the latest logins.
+pub const KNOWN_DEVICES: usize = 4;
+/// How long a device is known after a login, in seconds: 180 days.
+pub const DEVICE_KNOWN_FOR_SECONDS: u64 = 180 * 24 * 60 * 60;
+/// When the counter of an account expires, in seconds after its last attempt: 365 days.
+pub const ACCOUNT_EXPIRES_AFTER_SECONDS: u64 = 365 * 24 * 60 * 60;
+/// When the counter of a source address expires, in seconds after its first attempt: an hour.
+pub const ADDRESS_WINDOW_SECONDS: u64 = 60 * 60;
+/// The longest wait of a source address, in seconds: 15 minutes.
+pub const MAX_WAIT_SECONDS: u64 = 15 * 60;
+
+/// The waits in a bucket of an account: after so many failures, so many seconds after the last attempt.
+const ACCOUNT_WAITS: [(u64, u64); 2] = [(3, 2), (4, 10)];
+/// The waits of a source address double this often before they are at their longest.
+const DOUBLINGS: u32 = 10;
+/// How long an attempt can be in progress, in seconds: the timeout of the functions that hash, in `template.yaml`.
+const IN_PROGRESS_SECONDS: u64 = 20;
+
+/// Which attempts of a counter are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bucket {
+    /// Those of a known device.
+    Device(DeviceId),
+    /// Those of a source network, without a known device.
+    Network(String),
+    /// Those of the signed-in user at `POST /password`.
+    Password,
+    /// The only bucket of a source address.
+    Address,
+}
+
+impl Bucket {
+    /// The bucket of a network. Requests without a readable source address share one.
+    #[must_use]
+    pub fn of_network(network: Option<&SourceNetwork>) -> Self {
+        Self::Network(network.map_or("unknown", SourceNetwork::as_str).to_owned())
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Device(device) => format!("device:{}", device.as_str()),
+            Self::Network(network) => format!("network:{network}"),
+            Self::Password => "password".to_owned(),
+            Self::Address => "all".to_owned(),
+        }
+    }
+
+    /// The buckets with which it shares a limit.
+    #[must_use]
+    pub const fn group(&self) -> Option<Group> {
+        match self {
+            Self::Device(_) => Some(Group::Devices),
+            Self::Network(_) => Some(Group::Networks),
+            Self::Password | Self::Address => None,
+        }
+    }
+
+    /// The bucket that is stored by this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name.split_once(':') {
+            Some(("device", device)) => Some(Self::Device(DeviceId::from_stored(device))),
+            Some(("network", network)) => Some(Self::Network(network.to_owned())),
+            None if name == "password" => Some(Self::Password),
+            None if name == "all" => Some(Self::Address),
+            _ => None,
+        }
+    }
+}
+
+/// Buckets that share a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Devices,
+    Networks,
+}
+
+impl Group {
+    /// As it is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Devices => "devices",
+            Self::Networks => "networks",
+        }
+    }
+
+    /// Most attempts in all its buckets.
+    #[must_use]
+    pub const fn max_reserved(self) -> u64 {
+        match self {
+            Self::Devices => MAX_OF_DEVICES,
+            Self::Networks => MAX_OF_NETWORKS,
+        }
+    }
+}
+
+/// What a bucket holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Attempts that failed or are in progress.
+    pub reserved: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// When the last one began or failed.
+    pub attempted_at: EpochSeconds,
+}
+
+impl Tally {
+    /// Attempts in progress. After [`IN_PROGRESS_SECONDS`] none is: the function that made it has ended.
+    fn in_progress(&self, now: EpochSeconds) -> u64 {
+        if self.attempted_at + IN_PROGRESS_SECONDS > now { self.reserved.saturating_sub(self.failures) } else { 0 }
+    }
+}
+
+/// The limits of a bucket. They become the condition of one write, so that concurrent attempts cannot exceed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most attempts in the bucket.
+    pub max_reserved: u64,
+    /// Pairs of a number of failures and the seconds that must then have passed since the last attempt; ascending.
+    /// The last pair applies to all higher numbers.
+    pub waits: Vec<(u64, u64)>,
+    /// The device of the bucket must have logged in later than this.
+    pub known_after: Option<EpochSeconds>,
+}
+
+impl Limits {
+    /// Those of a bucket of an account.
+    #[must_use]
+    pub fn of_account(bucket: &Bucket, now: EpochSeconds) -> Self {
+        Self {
+            max_reserved: MAX_PER_BUCKET,
+            waits: ACCOUNT_WAITS.to_vec(),
+            known_after: matches!(bucket, Bucket::Device(_)).then(|| now - DEVICE_KNOWN_FOR_SECONDS),
+        }
+    }
+
+    /// Those of a source address: after `free_attempts` failures a wait, which doubles with each further one.
+    #[must_use]
+    pub fn of_address(free_attempts: u64) -> Self {
+        let waits =
+            (0..=DOUBLINGS).map(|doubling| (free_attempts + u64::from(doubling), MAX_WAIT_SECONDS.min(1 << doubling)));
+        Self { max_reserved: u64::MAX, waits: waits.collect(), known_after: None }
+    }
+
+    /// The seconds that must have passed since the last attempt, after so many failures.
+    fn wait_seconds(&self, failures: u64) -> u64 {
+        self.waits.iter().rev().find(|(least, _)| failures >= *least).map_or(0, |(_, seconds)| *seconds)
+    }
+}
+
+/// When a bucket takes another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    Now,
+    /// When an attempt in progress succeeds.
+    AfterThoseInProgress,
+    At(EpochSeconds),
+    /// By a success of the account, and not by time.
+    NotByTime,
+}
+
+/// The attempts of an account or of a source address since its last success.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    pub buckets: BTreeMap<Bucket, Tally>,
+    /// The known devices, and when each last logged in.
+    pub devices: BTreeMap<DeviceId, EpochSeconds>,
+    /// When every reservation was last cleared.
+    pub cleared_at: Option<EpochSeconds>,
+}
+
+/// What a success takes out of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    pub bucket: Bucket,
+    /// All its failures.
+    pub failures: u64,
+    /// Of its reservations: one for each failure, and that of the success itself.
+    pub reserved: u64,
+}
+
+impl Counter {
+    #[must_use]
+    pub fn tally(&self, bucket: &Bucket) -> Tally {
+        self.buckets.get(bucket).copied().unwrap_or_default()
+    }
+
+    fn tallies(&self, group: Group) -> impl Iterator<Item = &Tally> {
+        self.buckets.iter().filter(move |(bucket, _)| bucket.group() == Some(group)).map(|(_, tally)| tally)
+    }
+
+    /// Attempts in all buckets of a group.
+    #[must_use]
+    pub fn reserved(&self, group: Group) -> u64 {
+        self.tallies(group).map(|tally| tally.reserved).sum()
+    }
+
+    /// When a bucket takes another attempt.
+    #[must_use]
+    pub fn opening(&self, bucket: &Bucket, limits: &Limits, now: EpochSeconds) -> Opening {
+        let tally = self.tally(bucket);
+        let is_unknown = match (bucket, limits.known_after) {
+            (Bucket::Device(device), Some(after)) => self.devices.get(device).is_none_or(|known_at| *known_at <= after),
+            _ => false,
+        };
+        let is_full = |count: fn(&Tally) -> u64| {
+            let in_group = |group: Group| self.tallies(group).map(count).sum::<u64>() >= group.max_reserved();
+            count(&tally) >= limits.max_reserved || bucket.group().is_some_and(in_group)
+        };
+        if is_unknown || is_full(|tally| tally.failures) {
+            return Opening::NotByTime;
+        }
+        if is_full(|tally| tally.reserved) {
+            let in_progress: u64 = match bucket.group() {
+                Some(group) => self.tallies(group).map(|tally| tally.in_progress(now)).sum(),
+                None => tally.in_progress(now),
+            };
+            return if in_progress > 0 { Opening::AfterThoseInProgress } else { Opening::NotByTime };
+        }
+        let opens_at = tally.attempted_at + limits.wait_seconds(tally.failures);
+        if opens_at > now { Opening::At(opens_at) } else { Opening::Now }
+    }
+
+    /// Whether a success clears every reservation. If one did so a moment ago, attempts from before it may still be in
+    /// progress, and those from after it have to stay counted.
+    #[must_use]
+    pub fn is_clearing_due(&self, now: EpochSeconds) -> bool {
+        self.cleared_at.is_none_or(|cleared_at| cleared_at + IN_PROGRESS_SECONDS <= now)
+    }
+
+    /// Without any attempt, and with a device that has just logged in.
+    #[must_use]
+    pub fn cleared(&self, device: Option<&DeviceId>, now: EpochSeconds) -> Self {
+        let mut devices = self.devices.clone();
+        if let Some(device) = device {
+            devices.retain(|other, _| !self.forgotten_devices(device, now).contains(other));
+            devices.insert(device.clone(), now);
+        }
+        Self { buckets: BTreeMap::new(), devices, cleared_at: Some(now) }
+    }
+
+    /// What a success in `bucket` takes out of the buckets, where others are in progress. `is_counted` says whether its
+    /// own reservation still is.
+    #[must_use]
+    pub fn forgotten(&self, bucket: &Bucket, is_counted: bool) -> Vec<Forgotten> {
+        let own = |other: &Bucket| u64::from(is_counted && other == bucket);
+        let forgotten = self.buckets.iter().map(|(bucket, tally)| Forgotten {
+            bucket: bucket.clone(),
+            failures: tally.failures,
+            reserved: tally.reserved.min(tally.failures + own(bucket)),
+        });
+        forgotten.filter(|forgotten| forgotten.reserved > 0).collect()
+    }
+
+    /// The devices that are not known any more after a login from `device`: those that are too old, and of the others
+    /// all but the latest.
+    #[must_use]
+    pub fn forgotten_devices(&self, device: &DeviceId, now: EpochSeconds) -> Vec<DeviceId> {
+        let mut others: Vec<_> = self.devices.iter().filter(|(other, _)| *other != device).collect();
+        others.sort_unstable_by_key(|(other, known_at)| (std::cmp::Reverse(**known_at), *other));
+        let is_known = |position: usize, known_at: EpochSeconds| {
+            position < KNOWN_DEVICES - 1 && known_at + DEVICE_KNOWN_FOR_SECONDS > now
+        };
+        let others = others.into_iter().enumerate();
+        let forgotten = others.filter(|(position, (_, known_at))| !is_known(*position, **known_at));
+        forgotten.map(|(_, (other, _))| other.clone()).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! Devices from which a user has logged in.
+//!
+//! A successful login hands out a [`DeviceToken`], and the next login from there presents it. It authenticates nobody:
+//! it says whose attempts these are, so that attempts from elsewhere cannot use up the owner's. Several users of one
+//! browser may share one. Whoever steals it has five attempts more at each account that it is known to.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::random::{self, Random, RandomError};
+
+/// The length of a token in characters: 128 bits in base64url.
+pub const DEVICE_TOKEN_CHARACTERS: usize = 22;
+
+/// What a client presents as `device_token`: 128 random bits in base64url. It cannot print.
+#[derive(Clone, Debug)]
+pub struct DeviceToken(SecretString);
+
+impl DeviceToken {
+    /// A token for a new device.
+    ///
+    /// # Errors
+    /// The generator failed.
+    pub fn random(random: &Random) -> Result<Self, RandomError> {
+        Ok(Self(SecretString::from(random::identifier(random)?)))
+    }
+
+    /// A token as a client sends it; `None` if a login cannot have returned it.
+    #[must_use]
+    pub fn parse(token: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        (bytes.len() == 16).then(|| Self(SecretString::from(token)))
+    }
+
+    /// For the response.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let token = SecretString::deserialize(deserializer)?;
+        Self::parse(token.expose_secret()).ok_or_else(|| de::Error::custom("no device token"))
+    }
+}
+
+/// What stands for a device in an account's counter. It differs between accounts and ends with the password.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// The device of `token` in the counter `counter`, since the password of `password_epoch`. A hash without a key or
+    /// salt suffices for 128 random bits.
+    #[must_use]
+    pub fn new(counter: &str, password_epoch: u64, token: &DeviceToken) -> Self {
+        let mut hash = Context::new(&SHA256);
+        for part in [counter, &password_epoch.to_string(), token.expose()] {
+            // No part has a zero byte.
+            hash.update(part.as_bytes());
+            hash.update(&[0]);
+        }
+        Self(URL_SAFE_NO_PAD.encode(hash.finish()))
+    }
+
+    pub(crate) fn from_stored(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DeviceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DeviceId({})", self.0)
+    }
+}
