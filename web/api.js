@@ -9,7 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-const SECRETS = new Set(["password", "current_password", "new_password"]);
+const SECRETS = new Set(["password", "current_password", "new_password", "device_token"]);
 const TOKENS = new Set(["access_token", "refresh_token", "token"]);
 
 /** Enough of a token to recognise it. */

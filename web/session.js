@@ -6,6 +6,7 @@
 import { ApiError, request } from "./api.js";
 
 const STORAGE_KEY = "latchkey.tokens";
+const DEVICE_KEY = "latchkey.device";
 const LOCK = "latchkey.refresh";
 /** Long enough for a message to reach the other tabs before one of them gets the lock. */
 const HAND_OVER_MILLISECONDS = 150;
@@ -66,7 +67,30 @@ function take(next, reason = null) {
   changed(tokens, reason);
 }
 
+/**
+ * The device token of the last login in this browser, as a member of the next login's body. It authenticates nobody: it
+ * keeps other people's failed attempts from locking this browser's users out.
+ */
+function device() {
+  try {
+    const device_token = localStorage.getItem(DEVICE_KEY);
+    // Anything else is rejected by the API.
+    return /^[\w-]{21}[AQgw]$/.test(device_token) ? { device_token } : {};
+  } catch {
+    return {};
+  }
+}
+
+function rememberDevice(device_token) {
+  try {
+    localStorage.setItem(DEVICE_KEY, device_token);
+  } catch {
+    // No storage: this browser is not known at the next login.
+  }
+}
+
 function took(answer) {
+  if (answer.device_token) rememberDevice(answer.device_token);
   const next = {
     access: answer.access_token,
     refresh: answer.refresh_token,
@@ -142,7 +166,7 @@ export async function authorized(method, path, options = {}) {
 }
 
 export async function logIn(username, password) {
-  took(await request("POST", "/login", { json: { username, password } }));
+  took(await request("POST", "/login", { json: { username, password, ...device() } }));
 }
 
 export async function register(username, password) {
@@ -151,7 +175,7 @@ export async function register(username, password) {
 }
 
 export async function changePassword(current_password, new_password) {
-  took(await authorized("POST", "/password", { json: { current_password, new_password } }));
+  took(await authorized("POST", "/password", { json: { current_password, new_password, ...device() } }));
 }
 
 /** Ends this session, or all of the user's. */

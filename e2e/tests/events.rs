@@ -20,6 +20,13 @@ fn login_ok() {
 }
 
 #[test]
+fn login_again() {
+    let (status, body) = answer("login", &sample_event("login-again"));
+    // A device that is not known yet is known from now on.
+    assert_eq!((status, &body["device_token"]), (200, &json!("pHg-9_W5v3ZwEtF6p_owOA")));
+}
+
+#[test]
 fn login_wrong_password() {
     assert_eq!(
         answer("login", &sample_event("login-wrong-password")),
@@ -29,8 +36,8 @@ fn login_wrong_password() {
 
 #[test]
 fn login_malformed() {
-    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, each of them once and \
-                   nothing else.";
+    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, and if you have it \
+                   `device_token` as a login returned it, each of them once and nothing else.";
     assert_eq!(
         answer("login", &sample_event("login-malformed")),
         (400, json!({ "error": "invalid_request", "message": message }))

@@ -78,12 +78,23 @@ fn keys_are_listed_rotated_and_revoked() {
     let client = Client::new(&stack.base_url());
     let before = client.tokens(ALICE);
     let first = list(environment);
-    assert_eq!(first.iter().map(|key| &key["purpose"]).collect::<Vec<_>>(), ["access-token", "refresh-token"]);
+    assert_eq!(
+        first.iter().map(|key| &key["purpose"]).collect::<Vec<_>>(),
+        ["access-token", "refresh-token", "login-attempts"]
+    );
     let old = first[0]["kid"].as_str().unwrap();
     assert_eq!(unverified(&before.access).0["kid"], old);
 
     let refused = failure(environment, &["revoke", old]);
     assert_eq!(refused["error"], "only_key");
+    // A key that signs nothing stays.
+    let of_attempts = first[2]["kid"].as_str().unwrap();
+    for at_once in [&[][..], &["--at-once"]] {
+        assert_eq!(failure(environment, &[&["revoke", of_attempts][..], at_once].concat())["error"], "signs_nothing");
+    }
+    assert_eq!(failure(environment, &["export", of_attempts])["error"], "not_exportable");
+    let usage = latchkey_in(environment, &["keys", "rotate", "--purpose", "login-attempts"], "");
+    assert_eq!(usage.status.code(), Some(2), "{usage:?}");
     // The older name of the same command.
     assert_eq!(failure(environment, &["retire", "no-such-key"])["error"], "unknown_key");
     assert_eq!(failure(environment, &["export", old])["error"], "not_exportable");
@@ -95,14 +106,18 @@ fn keys_are_listed_rotated_and_revoked() {
     let later = latchkey_in(environment, &["keys", "rotate", "--purpose", "refresh-token"], "");
     assert!(String::from_utf8(later.stdout).unwrap().contains("which is published now and signs in 24 h"));
     let keys = list(environment);
-    assert_eq!(keys.len(), 4);
+    assert_eq!(keys.len(), 5);
     // All tokens stay valid, and the new key is published.
     assert_eq!(client.get("/me", &before.access).status, 200);
     assert_eq!(client.refresh(&before.refresh).status, 200);
 
     let revoked = latchkey_in(environment, &["keys", "revoke", "--at-once", old], "");
     assert!(revoked.status.success(), "{revoked:?}");
-    assert_eq!(list(environment).len(), 3);
+    assert_eq!(list(environment).len(), 4);
+    // A rotation of all keys leaves it alone.
+    let rotated = latchkey_in(environment, &["keys", "rotate", "--now"], "");
+    assert!(rotated.status.success(), "{rotated:?}");
+    assert!(list(environment).iter().any(|key| key["kid"] == of_attempts && key["is_active"] == true));
 }
 
 #[test]

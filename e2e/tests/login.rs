@@ -14,14 +14,14 @@ fn invalid_credentials() -> (u16, Value) {
 }
 
 fn not_json() -> (u16, Value) {
-    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, each of them once and \
-                   nothing else.";
+    let message = "The body is not JSON. It must be an object with the strings `username` and `password`, and if you have it \
+                   `device_token` as a login returned it, each of them once and nothing else.";
     (400, json!({ "error": "invalid_request", "message": message }))
 }
 
 fn wrong_shape() -> (u16, Value) {
-    let message =
-        "The body must be an object with the strings `username` and `password`, each of them once and nothing else.";
+    let message = "The body must be an object with the strings `username` and `password`, and if you have it `device_token` as a \
+                   login returned it, each of them once and nothing else.";
     (400, json!({ "error": "invalid_request", "message": message }))
 }
 
@@ -92,6 +92,9 @@ fn a_body_of_another_shape_is_refused() {
         json!({ "username": "alice", "password": 1 }),
         json!({ "username": ["alice"], "password": "password" }),
         json!({ "username": "alice", "password": "password", "remember": true }),
+        json!({ "username": "alice", "password": "password", "device_token": "" }),
+        json!({ "username": "alice", "password": "password", "device_token": 1 }),
+        json!({ "username": "alice", "password": "password", "device_token": "pHg-9_W5v3ZwEtF6p_owOB" }),
     ] {
         assert_eq!(client.login_with_body(body.to_string()).status_and_json(), wrong_shape(), "{body}");
     }
@@ -116,6 +119,7 @@ fn an_error_repeats_nothing_of_the_body() {
         r#"{"username":"alice","password":["s3cr3t-value"]}"#,
         r#"{"username":"alice","s3cr3t-value":"x","password":"y"}"#,
         r#"{"username":"alice","password":"s3cr3t-value""#,
+        r#"{"username":"alice","password":"password","device_token":"s3cr3t-value"}"#,
     ] {
         assert!(!client.login_with_body(body).body.contains("s3cr3t-value"), "{body}");
     }

@@ -220,6 +220,10 @@ fn scripts_get_json_and_stable_codes() {
         json!({
             "username": name, "user_id": user["user_id"], "roles": ["user"], "status": "enabled", "epoch": 0,
             "created_at": user["created_at"],
+            "throttle": {
+                "networks": { "attempts": 0, "limit": 25, "opens": "now", "opens_at": null }, "buckets": [],
+                "devices": [{ "last_login_at": user["throttle"]["devices"][0]["last_login_at"] }],
+            },
         })
     );
     let listed = stdout_of(&["user", "list", "--json"], "");

@@ -38,12 +38,14 @@ fn registration_can_be_switched_off_and_the_grace_window_closed() {
     assert_eq!(throttled.json()["error_description"], throttled.json()["message"]);
     assert_eq!(throttled.header("retry-after"), Some(throttled.json()["retry_after"].to_string().as_str()));
     // A client with a valid token does not have to wait.
-    let tokens = client.tokens(ALICE);
+    let login = client.login(ALICE.0, ALICE.1);
+    let device = login.json()["device_token"].as_str().unwrap().to_owned();
+    let tokens = Tokens::of(&login);
     assert_eq!(client.refresh(&tokens.refresh).status, 200);
 
     let invoke_url = stack.invoke_url();
     addresses_are_read_as_they_are_written(&invoke_url);
-    a_failure_past_a_used_up_address_is_like_everybody_else_s(&client);
+    only_a_known_device_passes_a_used_up_address(&client, &device);
     stack.must_run().unwrap();
 }
 
@@ -76,8 +78,8 @@ fn addresses_are_read_as_they_are_written(invoke_url: &str) {
     assert_eq!(refused("in-brackets", "[2001:db8:1:3::6]:4712"), 401);
 }
 
-/// Alice has logged in from this address.
-fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
+/// Alice has logged in from this address, and the device is known.
+fn only_a_known_device_passes_a_used_up_address(client: &Client, device: &str) {
     // The address's attempts are used up, for long enough to ask about several names.
     let mut number = 0;
     loop {
@@ -89,8 +91,8 @@ fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
             None => assert_eq!(answer.status, 401),
         }
     }
-    let answer = |name: &str| {
-        let answer = client.login(name, "wrong");
+    let answer = |name: &str, password: &str| {
+        let answer = client.login(name, password);
         let mut body = answer.json();
         // Only the remaining seconds differ.
         let retry_after = body["retry_after"].take().as_u64().unwrap();
@@ -101,7 +103,10 @@ fn a_failure_past_a_used_up_address_is_like_everybody_else_s(client: &Client) {
         assert_eq!(message, json!(format!("Too many attempts. Try again in {seconds}.")));
         (answer.status, body)
     };
-    assert_eq!(answer("alice"), answer("nobody-at-all"));
-    // The right password is accepted from here nevertheless.
-    let _ = client.tokens(ALICE);
+    assert_eq!(answer("alice", "wrong"), answer("nobody-at-all", "wrong"));
+    assert_eq!(answer(ALICE.0, ALICE.1), answer("nobody-at-all", "wrong"));
+    let body =
+        |password: &str| json!({ "username": ALICE.0, "password": password, "device_token": device }).to_string();
+    assert_eq!(client.login_with_body(body("wrong")).status, 401);
+    assert_eq!(client.login_with_body(body(ALICE.1)).status, 200);
 }

@@ -45,6 +45,16 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.refresh(&third.refresh).status, 400);
     assert_eq!(client.refresh("no token").status, 400);
 
+    // A device that is known, one that is not, and an address whose attempts are used up.
+    let device = client.login("alice", PASSWORD).json()["device_token"].as_str().unwrap().to_owned();
+    for device in [device.as_str(), "pHg-9_W5v3ZwEtF6p_owOA"] {
+        let body = json!({ "username": "alice", "password": PASSWORD, "device_token": device });
+        assert_eq!(client.login_with_body(body.to_string()).status, 200);
+    }
+    let _ = aws.python(&["-c", USE_UP, stack.output("LoginAttemptsTableName")]);
+    let refused = client.login("alice", PASSWORD);
+    assert_eq!((refused.status, &refused.json()["error"]), (429, &json!("too_many_attempts")));
+
     // An hour later, counters of an address start again.
     let _ = aws.python(&["-c", LAPSE, stack.output("LoginAttemptsTableName")]);
     assert_eq!(client.login("nobody", "wrong").status, 401);
@@ -95,6 +105,14 @@ const LAPSE: &str = "import boto3, sys; \
     table = boto3.resource('dynamodb').Table(sys.argv[1]); \
     [table.update_item(Key={'counter': it['counter']}, UpdateExpression='SET expires_at = :past', \
     ExpressionAttributeValues={':past': 1}) for it in table.scan()['Items'] if 'expires_at' in it]";
+
+/// Fails at every address as often as an address may fail, and more.
+const USE_UP: &str = "import boto3, sys, time; \
+    table = boto3.resource('dynamodb').Table(sys.argv[1]); \
+    [table.update_item(Key={'counter': it['counter']}, UpdateExpression='SET #f = :many, #a = :now', \
+    ExpressionAttributeNames={'#f': 'failures@all', '#a': 'attempted_at@all'}, \
+    ExpressionAttributeValues={':many': 1000, ':now': int(time.time())}) \
+    for it in table.scan()['Items'] if it['counter'].startswith('login#')]";
 
 /// Ends many sessions of a user.
 const FILL: &str = "import boto3, sys, time; \

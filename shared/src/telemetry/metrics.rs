@@ -10,6 +10,7 @@
 //! | `Logins`                | Service, Outcome | Logins: `succeeded`, `refused`, `throttled`, `failed`  |
 //! | `LoginLatency`          | Service, Outcome | Milliseconds from event to answer                      |
 //! | `LoginFailures`         | Service          | 1 for `refused` and `throttled`, 0 for `succeeded`     |
+//! | `AccountsShut`          | Service          | Accounts whose attempts of all networks are used up    |
 //! | `Authorizations`        | Service, Outcome | Decisions: `allowed`, `refused`, `failed`              |
 //! | `AuthorizationLatency`  | Service, Outcome | Milliseconds from event to answer                      |
 //! | `RefusedAuthorizations` | Service, Reason  | Refused tokens by their reason, `expired` and the like |
@@ -43,13 +44,15 @@ const THROTTLED: &str = "throttled";
 
 /// The field with the time that a request took.
 const MILLISECONDS: &str = "milliseconds";
+/// The field of a login that used up the attempts that an account has for all networks.
+const ACCOUNT_SHUT: &str = "account_shut";
 /// The field of a refusal that Lambda takes for an error of the function.
 const UNAUTHORIZED_ERROR: &str = "unauthorized_error";
 
 /// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Answered<'a> {
-    Login { outcome: &'static str },
+    Login { outcome: &'static str, shuts_account: bool },
     Authorization { outcome: &'static str, reason: Option<&'a str>, is_unauthorized_error: bool },
     Refresh { outcome: &'static str },
 }
@@ -59,9 +62,12 @@ impl<'a> Answered<'a> {
     fn of(fields: &'a Fields) -> Option<Self> {
         let (event, outcome, reason) = (fields.text("event")?, fields.text("outcome")?, fields.text("reason"));
         Some(match (event, outcome, reason) {
-            ("login", "refused", Some(THROTTLED)) => Self::Login { outcome: "throttled" },
+            ("login", "refused", Some(THROTTLED)) => Self::Login { outcome: "throttled", shuts_account: false },
             ("refresh", "refused", Some(REUSED)) => Self::Refresh { outcome: "reused" },
-            ("login", ..) => Self::Login { outcome: ending(outcome)? },
+            ("login", ..) => Self::Login {
+                outcome: ending(outcome)?,
+                shuts_account: fields.get(ACCOUNT_SHUT).is_some_and(|is| *is == true),
+            },
             ("refresh", ..) => Self::Refresh { outcome: ending(outcome)? },
             ("authorize", ..) => Self::Authorization {
                 outcome: ending(outcome)?,
@@ -110,10 +116,13 @@ impl Metrics {
             document.add(Some(("Outcome", outcome)), &metrics);
         };
         match answered {
-            Answered::Login { outcome } => {
+            Answered::Login { outcome, shuts_account } => {
                 count("Logins", "LoginLatency", outcome);
                 if outcome != "failed" {
                     document.add(None, &[("LoginFailures", "Count", u64::from(outcome != "succeeded"))]);
+                }
+                if shuts_account {
+                    document.add(None, &[("AccountsShut", "Count", 1)]);
                 }
             }
             Answered::Refresh { outcome } => count("Refreshes", "RefreshLatency", outcome),
@@ -191,10 +200,25 @@ mod tests {
     #[test]
     fn the_last_line_of_a_request_says_what_is_counted() {
         for (event, outcome, reason, expected) in [
-            ("login", "succeeded", None, Some(Answered::Login { outcome: "succeeded" })),
-            ("login", "refused", Some("wrong_password"), Some(Answered::Login { outcome: "refused" })),
-            ("login", "refused", Some("throttled"), Some(Answered::Login { outcome: "throttled" })),
-            ("login", "failed", Some("store_failed"), Some(Answered::Login { outcome: "failed" })),
+            ("login", "succeeded", None, Some(Answered::Login { outcome: "succeeded", shuts_account: false })),
+            (
+                "login",
+                "refused",
+                Some("wrong_password"),
+                Some(Answered::Login { outcome: "refused", shuts_account: false }),
+            ),
+            (
+                "login",
+                "refused",
+                Some("throttled"),
+                Some(Answered::Login { outcome: "throttled", shuts_account: false }),
+            ),
+            (
+                "login",
+                "failed",
+                Some("store_failed"),
+                Some(Answered::Login { outcome: "failed", shuts_account: false }),
+            ),
             ("refresh", "succeeded", None, Some(Answered::Refresh { outcome: "succeeded" })),
             ("refresh", "refused", Some("session_ended"), Some(Answered::Refresh { outcome: "refused" })),
             ("refresh", "refused", Some("refresh_token_reused"), Some(Answered::Refresh { outcome: "reused" })),
@@ -281,6 +305,16 @@ mod tests {
             let document = document(line("login", outcome, reason));
             assert_eq!(document["LoginFailures"], failures, "{document}");
         }
+    }
+
+    #[test]
+    fn a_login_that_shuts_an_account_is_counted() {
+        let mut shuts = line("login", "refused", Some("wrong_password"));
+        assert_eq!(document(shuts.clone()).get("AccountsShut"), None);
+        shuts.set("account_shut", true.into());
+        let document = document(shuts);
+        let last = (r#"[["Service"]]"#.to_owned(), vec!["AccountsShut"]);
+        assert_eq!((directives(&document).last(), &document["AccountsShut"]), (Some(&last), &json!(1)));
     }
 
     #[test]
