@@ -309,8 +309,9 @@ mod tests {
 
     #[test]
     fn a_login_that_shuts_an_account_is_counted() {
-        let mut shuts = line("login", "refused", Some("wrong_password"));
-        assert_eq!(document(shuts.clone()).get("AccountsShut"), None);
+        let refused = || line("login", "refused", Some("wrong_password"));
+        assert_eq!(document(refused()).get("AccountsShut"), None);
+        let mut shuts = refused();
         shuts.set("account_shut", true.into());
         let document = document(shuts);
         let last = (r#"[["Service"]]"#.to_owned(), vec!["AccountsShut"]);
