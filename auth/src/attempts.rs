@@ -303,3 +303,183 @@ impl Counter {
         forgotten.map(|(_, (other, _))| other.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: EpochSeconds = EpochSeconds::new(1_800_000_000);
+
+    fn network(number: u64) -> Bucket {
+        Bucket::Network(format!("192.0.2.{number}"))
+    }
+
+    fn device(name: &str) -> DeviceId {
+        DeviceId::from_stored(name)
+    }
+
+    fn tally(reserved: u64, failures: u64, attempted_at: EpochSeconds) -> Tally {
+        Tally { reserved, failures, attempted_at }
+    }
+
+    fn counter(buckets: impl IntoIterator<Item = (Bucket, Tally)>) -> Counter {
+        Counter { buckets: buckets.into_iter().collect(), ..Counter::default() }
+    }
+
+    fn opening(counter: &Counter, bucket: &Bucket, now: EpochSeconds) -> Opening {
+        counter.opening(bucket, &Limits::of_account(bucket, now), now)
+    }
+
+    #[test]
+    fn a_bucket_is_stored_by_its_name() {
+        for (bucket, name) in [
+            (Bucket::Device(device("abc")), "device:abc"),
+            (Bucket::Network("2001:db8:1:2::/64".to_owned()), "network:2001:db8:1:2::/64"),
+            (Bucket::of_network(None), "network:unknown"),
+            (Bucket::Password, "password"),
+            (Bucket::Address, "all"),
+        ] {
+            assert_eq!(bucket.name(), name);
+            assert_eq!(Bucket::named(name), Some(bucket));
+        }
+        for name in ["networks", "devices", "strangers", "signed-in", "192.0.2.7", "password:x", "all:x"] {
+            assert_eq!(Bucket::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_third_and_the_fourth_failure_make_the_next_attempt_wait() {
+        let of = |failures, now| opening(&counter([(network(1), tally(failures, failures, NOW))]), &network(1), now);
+        for failures in 0..3 {
+            assert_eq!(of(failures, NOW), Opening::Now, "{failures}");
+        }
+        assert_eq!(
+            (of(3, NOW), of(3, NOW + 1), of(3, NOW + 2)),
+            (Opening::At(NOW + 2), Opening::At(NOW + 2), Opening::Now)
+        );
+        assert_eq!((of(4, NOW + 9), of(4, NOW + 10)), (Opening::At(NOW + 10), Opening::Now));
+        assert_eq!((of(5, NOW), of(5, NOW + 364 * 24 * 60 * 60)), (Opening::NotByTime, Opening::NotByTime));
+    }
+
+    #[test]
+    fn an_address_waits_twice_as_long_each_time_and_15_minutes_at_the_most() {
+        let limits = Limits::of_address(100);
+        let wait = |failures| {
+            let counter = counter([(Bucket::Address, tally(failures, failures, NOW))]);
+            match counter.opening(&Bucket::Address, &limits, NOW) {
+                Opening::At(opens_at) => opens_at.seconds_since(NOW),
+                Opening::Now => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([0, 99].map(wait), [None, None]);
+        assert_eq!(
+            [100, 101, 102, 108, 109, 110].map(wait),
+            [Some(1), Some(2), Some(4), Some(256), Some(512), Some(900)]
+        );
+        assert_eq!([111, 5000].map(wait), [Some(900), Some(900)]);
+    }
+
+    #[test]
+    fn a_full_bucket_waits_for_those_in_progress_as_long_as_they_can_be() {
+        let full = counter([(network(1), tally(5, 4, NOW))]);
+        assert_eq!(opening(&full, &network(1), NOW + 19), Opening::AfterThoseInProgress);
+        assert_eq!(opening(&full, &network(1), NOW + 20), Opening::NotByTime, "its function was killed");
+        assert_eq!(opening(&full, &network(2), NOW), Opening::Now);
+        assert_eq!(opening(&full, &Bucket::Password, NOW), Opening::Now);
+    }
+
+    #[test]
+    fn five_networks_use_up_what_all_of_them_have() {
+        let networks = |count, failures| counter((0..count).map(|number| (network(number), tally(5, failures, NOW))));
+        assert_eq!(opening(&networks(4, 5), &network(9), NOW), Opening::Now);
+        assert_eq!(opening(&networks(5, 5), &network(9), NOW), Opening::NotByTime);
+        assert_eq!(opening(&networks(5, 4), &network(9), NOW + 19), Opening::AfterThoseInProgress);
+        assert_eq!(opening(&networks(5, 4), &network(9), NOW + 20), Opening::NotByTime);
+        assert_eq!(networks(5, 5).reserved(Group::Networks), MAX_OF_NETWORKS);
+        assert_eq!(networks(5, 5).reserved(Group::Devices), 0);
+        for bucket in [Bucket::Password, Bucket::Device(device("a"))] {
+            let mut counter = networks(5, 5);
+            counter.devices.insert(device("a"), NOW);
+            assert_eq!(opening(&counter, &bucket, NOW), Opening::Now, "{bucket:?}");
+        }
+    }
+
+    #[test]
+    fn devices_together_have_as_many_attempts_as_four() {
+        let names = ["a", "b", "c", "d", "e"];
+        let mut counter = counter(names[..4].iter().map(|name| (Bucket::Device(device(name)), tally(5, 5, NOW))));
+        counter.devices.extend(names.map(|name| (device(name), NOW)));
+        assert_eq!(opening(&counter, &Bucket::Device(device("e")), NOW), Opening::NotByTime);
+        assert_eq!(opening(&counter, &network(1), NOW), Opening::Now);
+    }
+
+    #[test]
+    fn a_device_is_known_for_180_days() {
+        let mut counter = Counter::default();
+        let bucket = Bucket::Device(device("a"));
+        assert_eq!(opening(&counter, &bucket, NOW), Opening::NotByTime);
+        counter.devices.insert(device("a"), NOW);
+        assert_eq!(opening(&counter, &bucket, NOW + (DEVICE_KNOWN_FOR_SECONDS - 1)), Opening::Now);
+        assert_eq!(opening(&counter, &bucket, NOW + DEVICE_KNOWN_FOR_SECONDS), Opening::NotByTime);
+    }
+
+    #[test]
+    fn of_the_devices_the_latest_three_stay_known_beside_the_one_that_logs_in() {
+        let mut counter = Counter::default();
+        for (name, age) in [("a", 4), ("b", 3), ("c", 2), ("d", 1), ("old", DEVICE_KNOWN_FOR_SECONDS)] {
+            counter.devices.insert(device(name), NOW - age);
+        }
+        let forgotten = |name| {
+            let mut forgotten = counter.forgotten_devices(&device(name), NOW);
+            forgotten.sort();
+            forgotten
+        };
+        assert_eq!(forgotten("new"), [device("a"), device("old")]);
+        assert_eq!(forgotten("a"), [device("old")]);
+        assert_eq!(forgotten("d"), [device("old")]);
+        let cleared = counter.cleared(Some(&device("new")), NOW);
+        let known: Vec<_> = cleared.devices.into_iter().collect();
+        let expected = [("b", NOW - 3), ("c", NOW - 2), ("d", NOW - 1), ("new", NOW)];
+        assert_eq!(known, expected.map(|(name, known_at)| (device(name), known_at)));
+        // Too old, although there are few.
+        counter.devices.retain(|other, _| *other == device("old"));
+        assert_eq!(counter.forgotten_devices(&device("new"), NOW), [device("old")]);
+        assert_eq!(counter.forgotten_devices(&device("new"), NOW - 1), []);
+        assert_eq!(counter.cleared(None, NOW), Counter { cleared_at: Some(NOW), ..counter });
+    }
+
+    #[test]
+    fn every_reservation_is_cleared_when_no_attempt_of_the_previous_clearing_is_in_progress() {
+        let at = |cleared_at| Counter { cleared_at, ..Counter::default() };
+        assert!(at(None).is_clearing_due(NOW));
+        assert!(!at(Some(NOW)).is_clearing_due(NOW));
+        assert!(!at(Some(NOW)).is_clearing_due(NOW + 19));
+        assert!(at(Some(NOW)).is_clearing_due(NOW + 20));
+        let held = counter([(network(1), tally(5, 3, NOW)), (Bucket::Password, tally(1, 0, NOW))]);
+        assert_eq!(held.cleared(None, NOW).buckets, BTreeMap::new());
+    }
+
+    #[test]
+    fn a_success_among_others_takes_out_all_failures_and_itself() {
+        let held = counter([
+            (network(1), tally(5, 3, NOW)),
+            (network(2), tally(4, 4, NOW)),
+            (network(3), tally(2, 0, NOW)),
+            (Bucket::Password, tally(1, 1, NOW)),
+        ]);
+        let forgotten = |bucket: &Bucket, is_counted| {
+            let forgotten = held.forgotten(bucket, is_counted).into_iter();
+            forgotten.map(|it| (it.bucket, it.reserved, it.failures)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            forgotten(&network(3), true),
+            [(network(1), 3, 3), (network(2), 4, 4), (network(3), 1, 0), (Bucket::Password, 1, 1)]
+        );
+        assert_eq!(forgotten(&network(1), true)[0], (network(1), 4, 3));
+        // Another success has taken it out.
+        let others = [(network(1), 3, 3), (network(2), 4, 4), (Bucket::Password, 1, 1)];
+        assert_eq!(forgotten(&network(3), false), others);
+        assert_eq!(forgotten(&network(2), true)[1], (network(2), 4, 4), "no more than there are");
+    }
+}

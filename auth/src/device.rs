@@ -84,3 +84,47 @@ impl fmt::Debug for DeviceId {
         write!(formatter, "DeviceId({})", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_what_a_login_can_have_returned() {
+        let token = DeviceToken::random(&SystemRandom::new()).unwrap();
+        assert_eq!(token.expose().len(), DEVICE_TOKEN_CHARACTERS);
+        assert_eq!(DeviceToken::parse(token.expose()).unwrap().expose(), token.expose());
+        for other in [
+            "",
+            "pHg-9_W5v3ZwEtF6p_ow",
+            "pHg-9_W5v3ZwEtF6p_owOB",
+            "pHg-9_W5v3ZwEtF6p_owOA==",
+            "pHg-9_W5v3ZwEtF6p_owOAA",
+            "pHg/9+W5v3ZwEtF6p/owOA",
+        ] {
+            assert!(DeviceToken::parse(other).is_none(), "{other}");
+        }
+        assert!(!format!("{token:?}").contains(token.expose()));
+    }
+
+    #[test]
+    fn a_device_differs_between_accounts_and_passwords() {
+        let token = DeviceToken::parse("pHg-9_W5v3ZwEtF6p_owOA").unwrap();
+        let other = DeviceToken::parse("pHg-9_W5v3ZwEtF6p_owOQ").unwrap();
+        let id = DeviceId::new("user#a", 1, &token);
+        assert_eq!(id, DeviceId::new("user#a", 1, &token));
+        for different in [
+            DeviceId::new("user#b", 1, &token),
+            DeviceId::new("user#a", 2, &token),
+            DeviceId::new("user#a", 1, &other),
+            DeviceId::new("user#a1", 0, &token),
+        ] {
+            assert_ne!(id, different);
+        }
+        assert_eq!(DeviceId::from_stored(id.as_str()), id);
+        assert_eq!(format!("{id:?}"), format!("DeviceId({})", id.as_str()));
+        assert!(!id.as_str().contains(token.expose()));
+    }
+}

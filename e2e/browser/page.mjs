@@ -132,6 +132,46 @@ describe("the page", { concurrency: 4 }, () => {
     await someone.close();
   });
 
+  test("somebody else's guesses lock no browser out that was signed in before", async () => {
+    const username = await newUser();
+    const owner = await visitor();
+    const page = await owner.open();
+    await signIn(page, username);
+    await greeting(page, username).waitFor();
+    const device = await page.evaluate(() => localStorage.getItem("latchkey.device"));
+    assert.match(device, /^[\w-]{22}$/);
+    assert.ok(!(await page.locator("#exchanges").textContent()).includes(device), "the device token is shown");
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
+    await signInHeading(page).waitFor();
+
+    // From the same address.
+    for (let answer = {}; answer.error !== "attempts_used_up"; ) {
+      const guess = JSON.stringify({ username, password: "a guess" });
+      answer = await (await fetch(`${BASE_URL}/login`, { method: "POST", body: guess })).json();
+      await new Promise((resolve) => setTimeout(resolve, (answer.retry_after ?? 0) * 1000));
+    }
+    const other = await visitor();
+    const elsewhere = await other.open();
+    await signIn(elsewhere, username);
+    await elsewhere.getByRole("alert").filter({ hasText: "waiting does not help" }).waitFor();
+    await signIn(page, username);
+    await greeting(page, username).waitFor();
+    await signIn(elsewhere, username);
+    await greeting(elsewhere, username).waitFor();
+    await owner.close();
+    await other.close();
+  });
+
+  test("a device token that cannot be one does not prevent a login", async () => {
+    const someone = await visitor();
+    const page = await someone.open();
+    await page.evaluate(() => localStorage.setItem("latchkey.device", "something else"));
+    await signIn(page, "alice", "password");
+    await greeting(page, "alice").waitFor();
+    assert.match(await page.evaluate(() => localStorage.getItem("latchkey.device")), /^[\w-]{22}$/);
+    await someone.close();
+  });
+
   test("a field that was left empty is named", async () => {
     const someone = await visitor();
     const page = await someone.open();
@@ -259,8 +299,10 @@ describe("the page", { concurrency: 4 }, () => {
     const username = await newUser();
     await signIn(page, username);
     await greeting(page, username).waitFor();
-    const stored = () => page.evaluate(() => sessionStorage.length + localStorage.length + document.cookie.length);
+    const stored = () => page.evaluate(() => sessionStorage.length + document.cookie.length);
     assert.equal(await stored(), 0);
+    // Which authenticates nobody.
+    assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), ["latchkey.device"]);
     await page.getByLabel("Keep me signed in when this tab reloads").check();
     assert.equal(await stored(), 1);
     await page.reload();
@@ -449,6 +491,29 @@ describe("pages of other origins", () => {
     assert.equal(status, 429);
     assert.ok(Number.isInteger(member) && member > 0, `${member}`);
     assert.equal(header, `${member}`);
+  });
+
+  test("a hostile page in a visitor's browser uses up none of the visitor's attempts", async () => {
+    const username = `visitor-${process.pid}`;
+    const body = JSON.stringify({ username, password: PASSWORD });
+    const registered = await fetch(`${DEPLOYED_URL}/register`, { method: "POST", body });
+    assert.equal(registered.status, 201);
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const statuses = [];
+    context.on("response", (answer) => {
+      if (answer.url().startsWith(DEPLOYED_URL)) statuses.push(answer.status());
+    });
+    await page.goto(addresses["another port"]);
+    await page.evaluate(async ([api, body]) => {
+      const guess = () => fetch(`${api}/login`, { method: "POST", mode: "no-cors", body }).catch(() => {});
+      await Promise.all(Array.from({ length: 40 }, guess));
+    }, [DEPLOYED_URL, JSON.stringify({ username, password: "a guess" })]);
+    await context.close();
+    assert.deepEqual(statuses, Array(40).fill(403));
+    // From the same address, on a device that is not known.
+    const login = await fetch(`${DEPLOYED_URL}/login`, { method: "POST", body });
+    assert.equal(login.status, 200);
   });
 
   for (const from of ["another port", "a file"]) {

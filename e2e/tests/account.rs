@@ -127,7 +127,10 @@ fn a_new_password_ends_everything_else_and_answers_with_fresh_tokens() {
     let new = Tokens::of(&answer);
     assert_eq!(
         answer.json(),
-        json!({ "access_token": new.access, "token_type": "Bearer", "expires_in": 900, "refresh_token": new.refresh })
+        json!({
+            "access_token": new.access, "token_type": "Bearer", "expires_in": 900, "refresh_token": new.refresh,
+            "device_token": answer.json()["device_token"],
+        })
     );
     for tokens in [&one, &other] {
         assert_eq!(client.get("/me", &tokens.access).status_and_json(), forbidden());

@@ -37,10 +37,12 @@ fn a_session_from_login_to_logout() {
             "token_type": "Bearer",
             "expires_in": 900,
             "refresh_token": refresh_token,
+            "device_token": tokens["device_token"],
             "message": "Welcome, alice!",
         })
     );
 
+    assert_eq!(tokens["device_token"].as_str().unwrap().len(), 22, "128 bits in base64url");
     let me = identity_of(token);
     let protected = client.get("/protected-resource", token);
     assert_eq!(

@@ -44,8 +44,9 @@ fn names_that_can_be_no_users_are_the_same_answer() {
         assert_eq!(client.login(username, "password").status_and_json(), invalid_credentials(), "{username:?}");
     }
     // Not trimmed, not folded, not cut.
-    let name = add_user("login-passwords", PASSWORD, &["user"]);
-    for password in ["", &PASSWORD.to_uppercase(), &format!("{PASSWORD} "), &"x".repeat(10_000), "\u{0}"] {
+    let others = ["", &PASSWORD.to_uppercase(), &format!("{PASSWORD} "), &"x".repeat(10_000), "\u{0}"];
+    for (number, password) in others.into_iter().enumerate() {
+        let name = add_user(&format!("login-passwords-{number}"), PASSWORD, &["user"]);
         assert_eq!(client.login(&name, password).status_and_json(), invalid_credentials(), "{password:?}");
     }
 }

