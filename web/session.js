@@ -81,6 +81,14 @@ function device() {
   }
 }
 
+function forgetDevice() {
+  try {
+    localStorage.removeItem(DEVICE_KEY);
+  } catch {
+    // No storage, and so nothing to forget.
+  }
+}
+
 function rememberDevice(device_token) {
   try {
     localStorage.setItem(DEVICE_KEY, device_token);
@@ -166,7 +174,15 @@ export async function authorized(method, path, options = {}) {
 }
 
 export async function logIn(username, password) {
-  took(await request("POST", "/login", { json: { username, password, ...device() } }));
+  const attempt = () => request("POST", "/login", { json: { username, password, ...device() } });
+  try {
+    took(await attempt());
+  } catch (error) {
+    // Somebody else has this browser's device token. Without it, this is a new device.
+    if (error.code !== "device_attempts_used_up") throw error;
+    forgetDevice();
+    took(await attempt());
+  }
 }
 
 export async function register(username, password) {

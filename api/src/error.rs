@@ -164,6 +164,8 @@ fn authentication(error: &AuthenticationError, refused: impl FnOnce() -> Problem
 /// Waiting is of no use: a success clears the attempts, from where it is possible. The same sentence for every name.
 const LOGINS_USED_UP: &str = "Too many attempts to log in with this name from here, and waiting does not help. Log in on a \
     device on which you have logged in before or from another network, or ask an operator to unlock the account.";
+const DEVICE_USED_UP: &str = "Too many attempts to log in with this name on this device, and waiting does not help. Log in \
+    without `device_token`, as on a device that is not known, or ask an operator to unlock the account.";
 const CHANGES_USED_UP: &str = "Too many attempts to enter the current password, and waiting does not help. Log in again, \
     which allows more.";
 
@@ -171,6 +173,9 @@ const CHANGES_USED_UP: &str = "Too many attempts to enter the current password, 
 fn throttle(error: &ThrottleError, used_up: &str) -> Problem {
     match error {
         ThrottleError::UsedUp => Problem::new(StatusCode::TOO_MANY_REQUESTS, "attempts_used_up", used_up),
+        ThrottleError::DeviceUsedUp => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "device_attempts_used_up", DEVICE_USED_UP)
+        }
         ThrottleError::TooMany { retry_after_seconds } => Problem {
             retry_after_seconds: Some(*retry_after_seconds),
             ..Problem::new(
@@ -306,19 +311,27 @@ mod tests {
     #[test]
     fn attempts_that_time_does_not_give_back_name_the_way_out_and_no_seconds() {
         let used_up = || AuthenticationError::Throttle(ThrottleError::UsedUp);
-        for (error, message) in [
+        for (error, code, message) in [
             (
                 ApiError::from(LoginError::from(used_up())),
+                "attempts_used_up",
                 "Too many attempts to log in with this name from here, and waiting does not help. Log in on a device on \
                  which you have logged in before or from another network, or ask an operator to unlock the account.",
             ),
             (
+                LoginError::from(AuthenticationError::Throttle(ThrottleError::DeviceUsedUp)).into(),
+                "device_attempts_used_up",
+                "Too many attempts to log in with this name on this device, and waiting does not help. Log in without \
+                 `device_token`, as on a device that is not known, or ask an operator to unlock the account.",
+            ),
+            (
                 ChangePasswordError::CurrentPassword(used_up()).into(),
+                "attempts_used_up",
                 "Too many attempts to enter the current password, and waiting does not help. Log in again, which allows \
                  more.",
             ),
         ] {
-            let body = json!({ "error": "attempts_used_up", "message": message });
+            let body = json!({ "error": code, "message": message });
             assert_eq!(answered(error, ErrorBody::Plain), (429, None, body));
         }
     }

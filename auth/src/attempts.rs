@@ -194,6 +194,8 @@ pub enum Opening {
     At(EpochSeconds),
     /// By a success of the account, and not by time.
     NotByTime,
+    /// Never: it is the bucket of a device that is not known.
+    UnknownDevice,
 }
 
 /// The attempts of an account or of a source address since its last success.
@@ -236,15 +238,16 @@ impl Counter {
     #[must_use]
     pub fn opening(&self, bucket: &Bucket, limits: &Limits, now: EpochSeconds) -> Opening {
         let tally = self.tally(bucket);
-        let is_unknown = match (bucket, limits.known_after) {
-            (Bucket::Device(device), Some(after)) => self.devices.get(device).is_none_or(|known_at| *known_at <= after),
-            _ => false,
-        };
         let is_full = |count: fn(&Tally) -> u64| {
             let in_group = |group: Group| self.tallies(group).map(count).sum::<u64>() >= group.max_reserved();
             count(&tally) >= limits.max_reserved || bucket.group().is_some_and(in_group)
         };
-        if is_unknown || is_full(|tally| tally.failures) {
+        if let (Bucket::Device(device), Some(known_after)) = (bucket, limits.known_after)
+            && self.devices.get(device).is_none_or(|known_at| *known_at <= known_after)
+        {
+            return Opening::UnknownDevice;
+        }
+        if is_full(|tally| tally.failures) {
             return Opening::NotByTime;
         }
         if is_full(|tally| tally.reserved) {
@@ -418,10 +421,10 @@ mod tests {
     fn a_device_is_known_for_180_days() {
         let mut counter = Counter::default();
         let bucket = Bucket::Device(device("a"));
-        assert_eq!(opening(&counter, &bucket, NOW), Opening::NotByTime);
+        assert_eq!(opening(&counter, &bucket, NOW), Opening::UnknownDevice);
         counter.devices.insert(device("a"), NOW);
         assert_eq!(opening(&counter, &bucket, NOW + (DEVICE_KNOWN_FOR_SECONDS - 1)), Opening::Now);
-        assert_eq!(opening(&counter, &bucket, NOW + DEVICE_KNOWN_FOR_SECONDS), Opening::NotByTime);
+        assert_eq!(opening(&counter, &bucket, NOW + DEVICE_KNOWN_FOR_SECONDS), Opening::UnknownDevice);
     }
 
     #[test]

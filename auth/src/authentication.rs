@@ -61,7 +61,9 @@ impl AuthenticationError {
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
             Self::DisabledUser => "disabled_user",
-            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp) => "throttled",
+            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp | ThrottleError::DeviceUsedUp) => {
+                "throttled"
+            }
             Self::Store(_) | Self::Throttle(ThrottleError::Store(_)) => "store_failed",
             Self::Keys(_) => "keys_failed",
             Self::Hash(_) => "hash_failed",

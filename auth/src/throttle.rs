@@ -5,8 +5,8 @@
 //!
 //! 1. From a known device, in the device's bucket, and nowhere else. So nobody behind the same address and no number of
 //!    attempts from elsewhere can lock the owner out there.
-//! 2. Otherwise, or where the device's attempts are used up: at the source address, over all names, and then in the
-//!    account's bucket of the source network.
+//! 2. From a device that is not known: at the source address, over all names, and then in the account's bucket of the
+//!    source network. A client whose device's attempts are used up can log in as one that is not known.
 //!
 //! Only a known device passes an address whose attempts are used up. Everybody else gets the same refusal there, for
 //! every name, before and after a guess: it tells nobody who has an account. A name that no user has is counted like
@@ -46,9 +46,13 @@ pub enum ThrottleError {
         /// After how many seconds another may be made.
         retry_after_seconds: u64,
     },
-    /// No other may be made from here: time does not open the bucket.
+    /// No other may be made from this network without a known device, or again by the signed-in user: time does not
+    /// open the bucket.
     #[error("the attempts of this account from here are used up")]
     UsedUp,
+    /// No other may be made from this known device.
+    #[error("the attempts of this account on this device are used up")]
+    DeviceUsedUp,
     /// They could not be counted.
     #[error("the attempt could not be counted")]
     Store(#[from] StoreError),
@@ -144,7 +148,8 @@ impl Throttle {
             let bucket = Bucket::Device(account.device(device));
             match self.reserve(account, &bucket, now).await? {
                 Ok(counter) => return Ok(admission(None, Some((account, bucket, counter)))),
-                Err((Opening::NotByTime, counter)) => found = Some(counter),
+                Err((Opening::UnknownDevice, counter)) => found = Some(counter),
+                Err((Opening::NotByTime, _)) => return Err(ThrottleError::DeviceUsedUp),
                 Err((opening, _)) => return Err(refusal([opening], now)),
             }
         }
@@ -367,7 +372,7 @@ fn refusal(openings: impl IntoIterator<Item = Opening>, now: EpochSeconds) -> Th
     let mut retry_after_seconds = 0;
     for opening in openings {
         let seconds = match opening {
-            Opening::NotByTime => return ThrottleError::UsedUp,
+            Opening::NotByTime | Opening::UnknownDevice => return ThrottleError::UsedUp,
             Opening::Now => 0,
             Opening::AfterThoseInProgress => RETRY_AFTER_SECONDS,
             Opening::At(opens_at) => opens_at.seconds_since(now).unwrap_or_default(),
@@ -386,7 +391,7 @@ mod tests {
         let now = EpochSeconds::new(1000);
         let seconds = |openings: &[Opening]| match refusal(openings.iter().copied(), now) {
             ThrottleError::TooMany { retry_after_seconds } => Some(retry_after_seconds),
-            ThrottleError::UsedUp => None,
+            ThrottleError::UsedUp | ThrottleError::DeviceUsedUp => None,
             ThrottleError::Store(error) => panic!("{error}"),
         };
         assert_eq!(seconds(&[Opening::At(now + 8), Opening::Now]), Some(8));

@@ -162,6 +162,28 @@ describe("the page", { concurrency: 4 }, () => {
     await other.close();
   });
 
+  test("a stolen device token locks its browser not out", async () => {
+    const username = await newUser();
+    const owner = await visitor();
+    const page = await owner.open();
+    await signIn(page, username);
+    await greeting(page, username).waitFor();
+    const device = () => page.evaluate(() => localStorage.getItem("latchkey.device"));
+    const stolen = await device();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
+    await signInHeading(page).waitFor();
+    for (let answer = {}; answer.error !== "device_attempts_used_up"; ) {
+      const guess = JSON.stringify({ username, password: "a guess", device_token: stolen });
+      answer = await (await fetch(`${BASE_URL}/login`, { method: "POST", body: guess })).json();
+      await new Promise((resolve) => setTimeout(resolve, (answer.retry_after ?? 0) * 1000));
+    }
+    await signIn(page, username);
+    await greeting(page, username).waitFor();
+    assert.match(await device(), /^[\w-]{22}$/);
+    assert.notEqual(await device(), stolen);
+    await owner.close();
+  });
+
   test("a device token that cannot be one does not prevent a login", async () => {
     const someone = await visitor();
     const page = await someone.open();

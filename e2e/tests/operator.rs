@@ -210,6 +210,30 @@ fn an_unlocked_user_need_not_wait() {
 }
 
 #[test]
+fn counters_by_name_of_an_earlier_release_are_deleted_and_no_others() {
+    let (endpoint, table) = (variable("AWS_ENDPOINT_URL_DYNAMODB"), variable("LOGIN_ATTEMPTS_TABLE_NAME"));
+    let name = e2e::local::add_user("pruned", PASSWORD, &["user"]);
+    assert_eq!(Client::from_env().login(&name, PASSWORD).status, 200);
+    let former = |number: u32| json!({ "counter": { "S": format!("account#{name}-{number}") } });
+    for number in 0..30 {
+        let mut item = former(number);
+        item["reserved@strangers"] = json!({ "N": "3" });
+        let request = json!({ "TableName": table, "Item": item });
+        assert_eq!(local_stack::tables::call(&endpoint, "PutItem", &request).unwrap().0, 200);
+    }
+    let done = json_of(&["user", "prune-attempts", "--json"], "");
+    assert!(done["deleted"].as_u64().unwrap() >= 30, "{done}");
+    for number in 0..30 {
+        let request = json!({ "TableName": table, "Key": former(number) });
+        assert_eq!(local_stack::tables::call(&endpoint, "GetItem", &request).unwrap().1["Item"], Value::Null);
+    }
+    let user = json_of(&["user", "--json", "show", &name], "");
+    assert_eq!(user["throttle"]["devices"].as_array().unwrap().len(), 1, "the device is still known");
+    let again = stdout_of(&["user", "prune-attempts"], "");
+    assert_eq!(again.trim(), "no login attempts are counted by name");
+}
+
+#[test]
 fn scripts_get_json_and_stable_codes() {
     let (_, name, _) = signed_in("json");
     let user = json_of(&["user", "--json", "show", &name], "");

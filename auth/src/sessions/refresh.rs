@@ -62,7 +62,9 @@ impl RefreshError {
             Self::SessionExpired => "session_expired",
             Self::Reused => "refresh_token_reused",
             Self::UserRevoked => "user_revoked",
-            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp) => "too_many_attempts",
+            Self::Throttle(ThrottleError::TooMany { .. } | ThrottleError::UsedUp | ThrottleError::DeviceUsedUp) => {
+                "too_many_attempts"
+            }
             Self::Throttle(ThrottleError::Store(_)) => "temporarily_unavailable",
             Self::Store(_) => "store_failed",
             Self::Keys(_) => "no_keys",

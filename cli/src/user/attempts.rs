@@ -30,6 +30,7 @@ pub(super) fn describe(holding: &Holding, user: &User, now: EpochSeconds) -> Str
             Opening::AfterThoseInProgress => "opens when an attempt in progress succeeds".to_owned(),
             Opening::At(opens_at) => format!("opens in {}", span(opens_at.seconds_since(now).unwrap_or_default())),
             Opening::NotByTime => "does not open by waiting".to_owned(),
+            Opening::UnknownDevice => "closed".to_owned(),
         };
         let name = match bucket {
             Bucket::Device(device) => match devices.get(device) {
@@ -85,7 +86,7 @@ fn set_opening(object: &mut Value, opening: Opening) {
         Opening::Now => ("now", None),
         Opening::AfterThoseInProgress => ("after_those_in_progress", None),
         Opening::At(opens_at) => ("at", Some(opens_at)),
-        Opening::NotByTime => ("not_by_time", None),
+        Opening::NotByTime | Opening::UnknownDevice => ("not_by_time", None),
     };
     object["opens"] = opens.into();
     object["opens_at"] = json!(opens_at);
