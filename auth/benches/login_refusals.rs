@@ -208,7 +208,10 @@ async fn compare(
 /// from half of them.
 #[allow(clippy::cast_precision_loss, reason = "there are some hundred samples")]
 fn mann_whitney(one: &[Duration], other: &[Duration]) -> f64 {
-    let longer = one.iter().map(|one| other.iter().filter(|other| *other > one).count()).sum::<usize>() as f64;
+    let pairs = |holds: fn(&Duration, &Duration) -> bool| {
+        one.iter().map(|one| other.iter().filter(|other| holds(other, one)).count()).sum::<usize>() as f64
+    };
+    let longer = pairs(|other, one| other > one) + pairs(|other, one| other == one) / 2.0;
     let (n, m) = (one.len() as f64, other.len() as f64);
     (longer - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
 }

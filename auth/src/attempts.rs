@@ -268,15 +268,21 @@ impl Counter {
         self.cleared_at.is_none_or(|cleared_at| cleared_at + IN_PROGRESS_SECONDS <= now)
     }
 
-    /// Without any attempt, and with a device that has just logged in.
+    /// Without any attempt. Known devices stay known.
     #[must_use]
-    pub fn cleared(&self, device: Option<&DeviceId>, now: EpochSeconds) -> Self {
-        let mut devices = self.devices.clone();
-        if let Some(device) = device {
-            devices.retain(|other, _| !self.forgotten_devices(device, now).contains(other));
-            devices.insert(device.clone(), now);
+    pub fn unlocked(&self, now: EpochSeconds) -> Self {
+        Self { buckets: BTreeMap::new(), devices: self.devices.clone(), cleared_at: Some(now) }
+    }
+
+    /// After a success in `bucket`: without any attempt, and with the device that it was made on.
+    #[must_use]
+    pub fn cleared(&self, bucket: &Bucket, device: &DeviceId, now: EpochSeconds) -> Self {
+        let mut cleared = self.unlocked(now);
+        for other in self.forgotten_devices(bucket, device, now) {
+            cleared.devices.remove(&other);
         }
-        Self { buckets: BTreeMap::new(), devices, cleared_at: Some(now) }
+        cleared.devices.insert(device.clone(), now);
+        cleared
     }
 
     /// What a success in `bucket` takes out of the buckets, where others are in progress. `is_counted` says whether its
@@ -292,14 +298,14 @@ impl Counter {
         forgotten.filter(|forgotten| forgotten.reserved > 0).collect()
     }
 
-    /// The devices that are not known any more after a login from `device`: those that are too old, and of the others
-    /// all but the latest.
+    /// The devices that are not known any more after a success in `bucket` on `device`: those that are too old, and of
+    /// the others all but the latest. At `POST /password` it is all others, because no other has used the new password.
     #[must_use]
-    pub fn forgotten_devices(&self, device: &DeviceId, now: EpochSeconds) -> Vec<DeviceId> {
+    pub fn forgotten_devices(&self, bucket: &Bucket, device: &DeviceId, now: EpochSeconds) -> Vec<DeviceId> {
         let mut others: Vec<_> = self.devices.iter().filter(|(other, _)| *other != device).collect();
         others.sort_unstable_by_key(|(other, known_at)| (std::cmp::Reverse(**known_at), *other));
         let is_known = |position: usize, known_at: EpochSeconds| {
-            position < KNOWN_DEVICES - 1 && known_at + DEVICE_KNOWN_FOR_SECONDS > now
+            *bucket != Bucket::Password && position < KNOWN_DEVICES - 1 && known_at + DEVICE_KNOWN_FOR_SECONDS > now
         };
         let others = others.into_iter().enumerate();
         let forgotten = others.filter(|(position, (_, known_at))| !is_known(*position, **known_at));
@@ -434,22 +440,24 @@ mod tests {
             counter.devices.insert(device(name), NOW - age);
         }
         let forgotten = |name| {
-            let mut forgotten = counter.forgotten_devices(&device(name), NOW);
+            let mut forgotten = counter.forgotten_devices(&network(1), &device(name), NOW);
             forgotten.sort();
             forgotten
         };
         assert_eq!(forgotten("new"), [device("a"), device("old")]);
         assert_eq!(forgotten("a"), [device("old")]);
         assert_eq!(forgotten("d"), [device("old")]);
-        let cleared = counter.cleared(Some(&device("new")), NOW);
+        let cleared = counter.cleared(&network(1), &device("new"), NOW);
         let known: Vec<_> = cleared.devices.into_iter().collect();
         let expected = [("b", NOW - 3), ("c", NOW - 2), ("d", NOW - 1), ("new", NOW)];
         assert_eq!(known, expected.map(|(name, known_at)| (device(name), known_at)));
+        let cleared = counter.cleared(&Bucket::Password, &device("d"), NOW);
+        assert_eq!(cleared.devices, [(device("d"), NOW)].into(), "the others have not used the new password");
         // Too old, although there are few.
         counter.devices.retain(|other, _| *other == device("old"));
-        assert_eq!(counter.forgotten_devices(&device("new"), NOW), [device("old")]);
-        assert_eq!(counter.forgotten_devices(&device("new"), NOW - 1), []);
-        assert_eq!(counter.cleared(None, NOW), Counter { cleared_at: Some(NOW), ..counter });
+        assert_eq!(counter.forgotten_devices(&network(1), &device("new"), NOW), [device("old")]);
+        assert_eq!(counter.forgotten_devices(&network(1), &device("new"), NOW - 1), []);
+        assert_eq!(counter.unlocked(NOW), Counter { cleared_at: Some(NOW), ..counter });
     }
 
     #[test]
@@ -460,7 +468,8 @@ mod tests {
         assert!(!at(Some(NOW)).is_clearing_due(NOW + 19));
         assert!(at(Some(NOW)).is_clearing_due(NOW + 20));
         let held = counter([(network(1), tally(5, 3, NOW)), (Bucket::Password, tally(1, 0, NOW))]);
-        assert_eq!(held.cleared(None, NOW).buckets, BTreeMap::new());
+        assert_eq!(held.unlocked(NOW).buckets, BTreeMap::new());
+        assert_eq!(held.cleared(&network(1), &device("a"), NOW).buckets, BTreeMap::new());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Three layers, each of which uses only those before it:
 //!
 //! 1. **Types** of the domain: [`id`], [`username`], [`roles`], [`user`], [`session`], [`revocation`], [`signing_key`],
-//!    [`password`] and [`token`].
+//!    [`password`], [`token`], [`device`], [`network`] and [`attempts`].
 //! 2. **[`store`]**: one file for each DynamoDB table. It maps the types to items and makes conditional writes.
 //! 3. **Services**, which decide: [`login`], [`registration`], [`authentication`], [`throttle`], [`accounts`],
 //!    [`sessions`], [`authorization`], [`introspection`] and [`keys`].

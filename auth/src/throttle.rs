@@ -216,11 +216,29 @@ impl Throttle {
     /// # Errors
     /// The table did not answer.
     pub async fn unlock(&self, sub: &UserId, now: EpochSeconds) -> Result<(), StoreError> {
+        self.replace(sub, |counter| counter.unlocked(now), now).await
+    }
+
+    /// Clears the attempts and the devices of a user who has a new password.
+    ///
+    /// # Errors
+    /// The table did not answer.
+    pub async fn reset(&self, sub: &UserId, now: EpochSeconds) -> Result<(), StoreError> {
+        self.replace(sub, |_| Counter { cleared_at: Some(now), ..Counter::default() }, now).await
+    }
+
+    /// Replaces a user's counter, if there is one, by what `change` makes of it.
+    async fn replace(
+        &self,
+        sub: &UserId,
+        change: impl Fn(&Counter) -> Counter,
+        now: EpochSeconds,
+    ) -> Result<(), StoreError> {
         let key = user_key(sub);
         let mut attempts = Attempts::at("clearing failures");
         let mut found = self.attempts.find(&key, now).await?;
         while found != Counter::default() {
-            match self.attempts.replace(&key, &found, &found.cleared(None, now), expires_at(now)).await? {
+            match self.attempts.replace(&key, &found, &change(&found), expires_at(now)).await? {
                 Cleared::Written => break,
                 Cleared::Changed(changed) => found = changed,
             }
@@ -320,11 +338,11 @@ impl Admission<'_> {
         let mut found = counter.clone();
         loop {
             let cleared = if found.is_clearing_due(now) {
-                table.replace(&key, &found, &found.cleared(Some(device), now), expires_at).await?
+                table.replace(&key, &found, &found.cleared(&bucket, device, now), expires_at).await?
             } else {
                 // Another success may have cleared this reservation.
                 let forgotten = found.forgotten(&bucket, found.cleared_at == counter.cleared_at);
-                let devices = (device, &*found.forgotten_devices(device, now));
+                let devices = (device, &*found.forgotten_devices(&bucket, device, now));
                 table.forget(&key, &found, &forgotten, devices, expires_at, now).await?
             };
             match cleared {

@@ -170,6 +170,34 @@ async fn a_success_clears_the_failures_of_every_bucket() {
 }
 
 #[tokio::test]
+async fn a_success_soon_after_another_clears_every_bucket_in_one_write() {
+    let fixture = Fixture::create("throttle-forget").await;
+    let user = fixture.add_user("alice").await;
+    let mut devices = Vec::new();
+    for _ in 0..4 {
+        devices.push(known_device(&fixture, "alice", HOME, NOW).await);
+    }
+    // As many buckets as there can be.
+    for number in 0..25 {
+        let address = format!("203.0.113.{number}");
+        assert_eq!(attempt(&fixture, "alice", "wrong", &address, NOW + 1).await, Outcome::Refused);
+    }
+    for device in &devices {
+        assert_eq!(attempt_on(&fixture, device, "alice", "wrong", HOME, NOW + 1).await, Outcome::Refused);
+    }
+    assert_eq!(reserved(&counter_of(&fixture, &user, NOW).await), 29);
+    assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, NOW + 1).await, Outcome::UsedUp);
+    let proxy = Proxy::start().await;
+    let through = Fixture::on(fixture.tables.through(&proxy.endpoint));
+    through.login.warm_up(NOW).await.unwrap();
+    proxy.pass();
+    assert_eq!(attempt_on(&through, &devices[0], "alice", PASSWORD, HOME, NOW + 2).await, Outcome::SignedIn);
+    assert_eq!(proxy.operations(), ["GetItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(counter_of(&fixture, &user, NOW).await.buckets, [].into());
+    assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, NOW + 2).await, Outcome::SignedIn);
+}
+
+#[tokio::test]
 async fn five_networks_shut_an_account_for_new_devices_and_a_known_device_opens_it() {
     let fixture = Fixture::create("throttle-shut").await;
     fixture.add_user("alice").await;
@@ -296,6 +324,7 @@ async fn after_a_change_of_the_password_only_the_device_that_changed_it_is_known
     let source = test_support::fixture::source();
     let changed = fixture.login.change_password(&(&caller).into(), &current, &new, Some(&own), &source, NOW).await;
     assert_eq!(changed.unwrap().1.expose(), own.expose());
+    assert_eq!(counter_of(&fixture, &user, NOW).await.devices.len(), 1);
     let now = shut(&fixture, "alice", NOW).await;
     assert_eq!(attempt_on(&fixture, &old, "alice", NEW_PASSWORD, HOME, now).await, Outcome::UsedUp);
     assert_eq!(attempt_on(&fixture, &own, "alice", NEW_PASSWORD, HOME, now).await, Outcome::SignedIn);
@@ -303,6 +332,8 @@ async fn after_a_change_of_the_password_only_the_device_that_changed_it_is_known
     let (hasher, random) = (&fixture.authenticator().hasher, SystemRandom::new());
     let name = Username::parse("alice").unwrap();
     fixture.accounts().set_password(hasher, fixture.login.policy, &random, &name, &current, now).await.unwrap();
+    fixture.throttle.reset(&user.user_id, now).await.unwrap();
+    assert_eq!(counter_of(&fixture, &user, now).await, Counter { cleared_at: Some(now), ..Counter::default() });
     let now = shut(&fixture, "alice", now).await;
     assert_eq!(attempt_on(&fixture, &own, "alice", PASSWORD, HOME, now).await, Outcome::UsedUp);
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::Client;
 use e2e::local::{add_user, invoke_at, latchkey, log_lines, sample_event};
+use e2e::{Client, Tokens};
 use local_stack::process::{Supervised, command};
 use local_stack::{port, stack, workspace};
 use serde_json::{Value, json};
@@ -206,6 +206,23 @@ fn one_network_cannot_lock_the_owner_out_and_five_only_new_devices() {
     // From the attacker's own network too.
     assert_eq!(log_in(&name, PASSWORD, Some(&device), "198.51.100.1").status, 200);
     assert_eq!(log_in(&name, PASSWORD, None, "203.0.113.7").status, 200, "and that opens it");
+}
+
+#[test]
+fn the_sessions_of_a_user_under_attack_go_on() {
+    let client = Client::from_env();
+    let name = add_user("sessions-go-on", PASSWORD, &["user"]);
+    let tokens = client.tokens((&name, PASSWORD));
+    shut(&name);
+    assert_eq!(client.get("/me", &tokens.access).status, 200);
+    let tokens = Tokens::of(&client.refresh(&tokens.refresh));
+    assert_eq!(client.get("/me", &tokens.access).status, 200);
+    // And one of them opens the account.
+    assert_eq!(log_in(&name, PASSWORD, None, HOME), used_up());
+    let new_password = "a horse of quite another colour";
+    let body = json!({ "current_password": PASSWORD, "new_password": new_password });
+    assert_eq!(client.post_json("/password", &tokens.access, &body).status, 200);
+    assert_eq!(log_in(&name, new_password, None, HOME).status, 200);
 }
 
 #[test]

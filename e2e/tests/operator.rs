@@ -119,6 +119,8 @@ fn a_new_password_revokes_every_session_and_clears_failed_attempts() {
             "{name} has the new password: every earlier session and token is revoked, and failed attempts are cleared"
         )
     );
+    let shown = stdout_of(&["user", "show", &name], "");
+    assert!(shown.contains("devices     none known\nattempts    none since the last success"), "{shown}");
     assert_eq!(client.get("/me", &tokens.access).status, 403);
     assert_eq!(client.refresh(&tokens.refresh).status, 400);
     assert_eq!(client.login(&name, PASSWORD).status, 401);

@@ -62,7 +62,8 @@ enum UserCommand {
     List,
     /// Set a user's password; revokes every earlier session and token
     ///
-    /// Prompts for the password, or reads it as a line from standard input. Clears failed attempts.
+    /// Prompts for the password, or reads it as a line from standard input. Clears failed attempts, and no device is
+    /// known any more.
     SetPassword {
         /// The user's name
         name: String,
@@ -319,7 +320,7 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
         .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, EpochSeconds::now())
         .await
         .map_err(|error| of(error, &username))?;
-    if let Err(source) = throttle.unlock(&user.user_id, EpochSeconds::now()).await {
+    if let Err(source) = throttle.reset(&user.user_id, EpochSeconds::now()).await {
         return Err(UserError::AttemptsNotForgotten { username, source });
     }
     let text = format!(
