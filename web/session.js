@@ -81,14 +81,6 @@ function device() {
   }
 }
 
-function forgetDevice() {
-  try {
-    localStorage.removeItem(DEVICE_KEY);
-  } catch {
-    // No storage, and so nothing to forget.
-  }
-}
-
 function rememberDevice(device_token) {
   try {
     localStorage.setItem(DEVICE_KEY, device_token);
@@ -174,14 +166,13 @@ export async function authorized(method, path, options = {}) {
 }
 
 export async function logIn(username, password) {
-  const attempt = () => request("POST", "/login", { json: { username, password, ...device() } });
+  const attempt = (device) => request("POST", "/login", { json: { username, password, ...device } });
   try {
-    took(await attempt());
+    took(await attempt(device()));
   } catch (error) {
-    // Somebody else has this browser's device token. Without it, this is a new device.
     if (error.code !== "device_attempts_used_up") throw error;
-    forgetDevice();
-    took(await attempt());
+    // As on a new device. Only a success replaces the token: a success elsewhere makes it worth something again.
+    took(await attempt({}));
   }
 }
 

@@ -163,11 +163,11 @@ fn authentication(error: &AuthenticationError, refused: impl FnOnce() -> Problem
 
 /// Waiting is of no use: a success clears the attempts, from where it is possible. The same sentence for every name.
 const LOGINS_USED_UP: &str = "Too many attempts to log in with this name from here, and waiting does not help. Log in on a \
-    device on which you have logged in before or from another network, or ask an operator to unlock the account.";
+    device on which you have logged in before, try another network, or ask an operator to unlock the account.";
 const DEVICE_USED_UP: &str = "Too many attempts to log in with this name on this device, and waiting does not help. Log in \
     without `device_token`, as on a device that is not known, or ask an operator to unlock the account.";
-const CHANGES_USED_UP: &str = "Too many attempts to enter the current password, and waiting does not help. Log in again, \
-    which allows more.";
+const CHANGES_USED_UP: &str = "Too many attempts to enter the current password, and waiting does not help. A login on this \
+    device allows more.";
 
 /// `used_up` is the sentence when waiting is of no use.
 fn throttle(error: &ThrottleError, used_up: &str) -> Problem {
@@ -316,7 +316,7 @@ mod tests {
                 ApiError::from(LoginError::from(used_up())),
                 "attempts_used_up",
                 "Too many attempts to log in with this name from here, and waiting does not help. Log in on a device on \
-                 which you have logged in before or from another network, or ask an operator to unlock the account.",
+                 which you have logged in before, try another network, or ask an operator to unlock the account.",
             ),
             (
                 LoginError::from(AuthenticationError::Throttle(ThrottleError::DeviceUsedUp)).into(),
@@ -327,7 +327,7 @@ mod tests {
             (
                 ChangePasswordError::CurrentPassword(used_up()).into(),
                 "attempts_used_up",
-                "Too many attempts to enter the current password, and waiting does not help. Log in again, which allows \
+                "Too many attempts to enter the current password, and waiting does not help. A login on this device allows \
                  more.",
             ),
         ] {

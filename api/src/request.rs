@@ -44,7 +44,8 @@ pub fn source(request: &Request, parties: &TokenParties) -> Result<RequestSource
 }
 
 /// The network that the request came from, by which attempts are counted. `None` if the address cannot be parsed. That
-/// is an error of this deployment or of a proxy in front of the API, and must not make all clients share one counter.
+/// is an error of this deployment or of a proxy in front of the API, and must not make all clients share the counter of
+/// one address. They share one network of each account.
 #[must_use]
 pub fn network(request: &Request) -> Option<SourceNetwork> {
     let address = context(request).and_then(|context| context.http.source_ip.as_deref());
@@ -55,7 +56,7 @@ pub fn network(request: &Request) -> Option<SourceNetwork> {
             event = "source_address",
             outcome = "failed",
             reason = "unreadable_source_address",
-            "the request's sourceIp is not an address; nothing is counted for its network"
+            "the request's sourceIp is not an address; nothing is counted for it"
         );
     }
     network

@@ -8,14 +8,15 @@
 //! | each source network without a known device | 5 | 25 |
 //! | `POST /password`, of the signed-in user | 5 | 5 |
 //!
-//! So an account holds 50 attempts. A success clears them, and no time does. After three failures of a bucket the next
-//! attempt has to wait, and longer after the fourth.
+//! So an account holds 50 attempts. A success clears them, and waiting does not, until the counter expires a year after
+//! its last attempt. After three failures of a bucket the next attempt has to wait, and longer after the fourth.
 //!
 //! An attempt is reserved before it is made, and marked as failed afterwards. A success clears the failures of all
-//! buckets, and every reservation too if none did so in the last 20 seconds: reservations that never ended, because
-//! their function was killed, are gone with them. So those in progress at that moment, 50 at the most, were not made
-//! before the previous clearing, and at most 50 more follow: NIST SP 800-63B-4 §3.2.2 allows no more than 100
-//! consecutive failures.
+//! buckets. It clears every reservation too, and with them those that never ended because their function was killed,
+//! unless another success did so in the last 40 seconds: it is written up to 20 seconds after its own time, and what was
+//! reserved until then may be in progress for 20 more. So of the attempts in progress at a clearing, 50 at the most,
+//! none was cleared before, and at most 50 more follow: NIST SP 800-63B-4 §3.2.2 allows no more than 100 consecutive
+//! failures.
 //!
 //! A source address has a counter of its own, over all names, which time does open.
 
@@ -47,7 +48,7 @@ const ACCOUNT_WAITS: [(u64, u64); 2] = [(3, 2), (4, 10)];
 /// The waits of a source address double this often before they are at their longest.
 const DOUBLINGS: u32 = 10;
 /// How long an attempt can be in progress, in seconds: the timeout of the functions that hash, in `template.yaml`.
-const IN_PROGRESS_SECONDS: u64 = 20;
+pub const IN_PROGRESS_SECONDS: u64 = 20;
 
 /// Which attempts of a counter are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,8 +205,10 @@ pub struct Counter {
     pub buckets: BTreeMap<Bucket, Tally>,
     /// The known devices, and when each last logged in.
     pub devices: BTreeMap<DeviceId, EpochSeconds>,
-    /// When every reservation was last cleared.
+    /// When every reservation was last cleared: the time of the request that did.
     pub cleared_at: Option<EpochSeconds>,
+    /// How often it was cleared, in whole or in part.
+    pub clearings: u64,
 }
 
 /// What a success takes out of a bucket.
@@ -232,6 +235,18 @@ impl Counter {
     #[must_use]
     pub fn reserved(&self, group: Group) -> u64 {
         self.tallies(group).map(|tally| tally.reserved).sum()
+    }
+
+    /// Whether the attempts of all networks are used up.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.tallies(Group::Networks).map(|tally| tally.failures).sum::<u64>() >= MAX_OF_NETWORKS
+    }
+
+    /// The known devices on which the password of this epoch was used, and when each last logged in.
+    pub fn devices_since(&self, password_epoch: u64) -> impl Iterator<Item = (&DeviceId, EpochSeconds)> {
+        let devices = self.devices.iter().map(|(device, known_at)| (device, *known_at));
+        devices.filter(move |(device, _)| device.password_epoch() == Some(password_epoch))
     }
 
     /// When a bucket takes another attempt.
@@ -265,20 +280,25 @@ impl Counter {
     /// progress, and those from after it have to stay counted.
     #[must_use]
     pub fn is_clearing_due(&self, now: EpochSeconds) -> bool {
-        self.cleared_at.is_none_or(|cleared_at| cleared_at + IN_PROGRESS_SECONDS <= now)
+        self.cleared_at.is_none_or(|cleared_at| cleared_at + 2 * IN_PROGRESS_SECONDS <= now)
     }
 
     /// Without any attempt. Known devices stay known.
     #[must_use]
     pub fn unlocked(&self, now: EpochSeconds) -> Self {
-        Self { buckets: BTreeMap::new(), devices: self.devices.clone(), cleared_at: Some(now) }
+        Self {
+            buckets: BTreeMap::new(),
+            devices: self.devices.clone(),
+            cleared_at: Some(now),
+            clearings: self.clearings + 1,
+        }
     }
 
-    /// After a success in `bucket`: without any attempt, and with the device that it was made on.
+    /// After a success: without any attempt, and with the device that it was made on.
     #[must_use]
-    pub fn cleared(&self, bucket: &Bucket, device: &DeviceId, now: EpochSeconds) -> Self {
+    pub fn cleared(&self, device: &DeviceId, now: EpochSeconds) -> Self {
         let mut cleared = self.unlocked(now);
-        for other in self.forgotten_devices(bucket, device, now) {
+        for (other, _) in self.forgotten_devices(device, now) {
             cleared.devices.remove(&other);
         }
         cleared.devices.insert(device.clone(), now);
@@ -298,18 +318,18 @@ impl Counter {
         forgotten.filter(|forgotten| forgotten.reserved > 0).collect()
     }
 
-    /// The devices that are not known any more after a success in `bucket` on `device`: those that are too old, and of
-    /// the others all but the latest. At `POST /password` it is all others, because no other has used the new password.
+    /// The devices that are not known any more after a success on `device`, and when each last logged in: those that
+    /// are too old, and of the others all but the latest.
     #[must_use]
-    pub fn forgotten_devices(&self, bucket: &Bucket, device: &DeviceId, now: EpochSeconds) -> Vec<DeviceId> {
+    pub fn forgotten_devices(&self, device: &DeviceId, now: EpochSeconds) -> Vec<(DeviceId, EpochSeconds)> {
         let mut others: Vec<_> = self.devices.iter().filter(|(other, _)| *other != device).collect();
         others.sort_unstable_by_key(|(other, known_at)| (std::cmp::Reverse(**known_at), *other));
         let is_known = |position: usize, known_at: EpochSeconds| {
-            *bucket != Bucket::Password && position < KNOWN_DEVICES - 1 && known_at + DEVICE_KNOWN_FOR_SECONDS > now
+            position < KNOWN_DEVICES - 1 && known_at + DEVICE_KNOWN_FOR_SECONDS > now
         };
         let others = others.into_iter().enumerate();
         let forgotten = others.filter(|(position, (_, known_at))| !is_known(*position, **known_at));
-        forgotten.map(|(_, (other, _))| other.clone()).collect()
+        forgotten.map(|(_, (other, known_at))| (other.clone(), *known_at)).collect()
     }
 }
 
@@ -405,6 +425,10 @@ mod tests {
         assert_eq!(opening(&networks(5, 5), &network(9), NOW), Opening::NotByTime);
         assert_eq!(opening(&networks(5, 4), &network(9), NOW + 19), Opening::AfterThoseInProgress);
         assert_eq!(opening(&networks(5, 4), &network(9), NOW + 20), Opening::NotByTime);
+        assert_eq!(
+            [networks(5, 5), networks(5, 4), networks(4, 5)].map(|counter| counter.is_shut()),
+            [true, false, false]
+        );
         assert_eq!(networks(5, 5).reserved(Group::Networks), MAX_OF_NETWORKS);
         assert_eq!(networks(5, 5).reserved(Group::Devices), 0);
         for bucket in [Bucket::Password, Bucket::Device(device("a"))] {
@@ -434,30 +458,38 @@ mod tests {
     }
 
     #[test]
+    fn a_device_on_which_an_earlier_password_was_used_is_not_listed() {
+        let devices = ["0.a", "1.b", "1.c", "2.d"].map(|name| (device(name), NOW)).into();
+        let counter = Counter { devices, ..Counter::default() };
+        let listed: Vec<_> = counter.devices_since(1).map(|(device, _)| device.as_str()).collect();
+        assert_eq!(listed, ["1.b", "1.c"]);
+    }
+
+    #[test]
     fn of_the_devices_the_latest_three_stay_known_beside_the_one_that_logs_in() {
         let mut counter = Counter::default();
         for (name, age) in [("a", 4), ("b", 3), ("c", 2), ("d", 1), ("old", DEVICE_KNOWN_FOR_SECONDS)] {
             counter.devices.insert(device(name), NOW - age);
         }
         let forgotten = |name| {
-            let mut forgotten = counter.forgotten_devices(&network(1), &device(name), NOW);
-            forgotten.sort();
-            forgotten
+            let forgotten = counter.forgotten_devices(&device(name), NOW).into_iter();
+            let mut names: Vec<_> = forgotten.map(|(forgotten, _)| forgotten).collect();
+            names.sort();
+            names
         };
         assert_eq!(forgotten("new"), [device("a"), device("old")]);
         assert_eq!(forgotten("a"), [device("old")]);
         assert_eq!(forgotten("d"), [device("old")]);
-        let cleared = counter.cleared(&network(1), &device("new"), NOW);
+        let cleared = counter.cleared(&device("new"), NOW);
         let known: Vec<_> = cleared.devices.into_iter().collect();
         let expected = [("b", NOW - 3), ("c", NOW - 2), ("d", NOW - 1), ("new", NOW)];
         assert_eq!(known, expected.map(|(name, known_at)| (device(name), known_at)));
-        let cleared = counter.cleared(&Bucket::Password, &device("d"), NOW);
-        assert_eq!(cleared.devices, [(device("d"), NOW)].into(), "the others have not used the new password");
         // Too old, although there are few.
         counter.devices.retain(|other, _| *other == device("old"));
-        assert_eq!(counter.forgotten_devices(&network(1), &device("new"), NOW), [device("old")]);
-        assert_eq!(counter.forgotten_devices(&network(1), &device("new"), NOW - 1), []);
-        assert_eq!(counter.unlocked(NOW), Counter { cleared_at: Some(NOW), ..counter });
+        let old = (device("old"), NOW - DEVICE_KNOWN_FOR_SECONDS);
+        assert_eq!(counter.forgotten_devices(&device("new"), NOW), [old]);
+        assert_eq!(counter.forgotten_devices(&device("new"), NOW - 1), []);
+        assert_eq!(counter.unlocked(NOW), Counter { cleared_at: Some(NOW), clearings: 1, ..counter });
     }
 
     #[test]
@@ -465,11 +497,11 @@ mod tests {
         let at = |cleared_at| Counter { cleared_at, ..Counter::default() };
         assert!(at(None).is_clearing_due(NOW));
         assert!(!at(Some(NOW)).is_clearing_due(NOW));
-        assert!(!at(Some(NOW)).is_clearing_due(NOW + 19));
-        assert!(at(Some(NOW)).is_clearing_due(NOW + 20));
+        assert!(!at(Some(NOW)).is_clearing_due(NOW + 39));
+        assert!(at(Some(NOW)).is_clearing_due(NOW + 40));
         let held = counter([(network(1), tally(5, 3, NOW)), (Bucket::Password, tally(1, 0, NOW))]);
         assert_eq!(held.unlocked(NOW).buckets, BTreeMap::new());
-        assert_eq!(held.cleared(&network(1), &device("a"), NOW).buckets, BTreeMap::new());
+        assert_eq!(held.cleared(&device("a"), NOW).buckets, BTreeMap::new());
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! it says whose attempts these are, so that attempts from elsewhere cannot use up the owner's. Several users of one
 //! browser may share one. Whoever steals it has five attempts more at each account that it is known to.
 
-use std::fmt;
-
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -51,8 +49,9 @@ impl<'de> Deserialize<'de> for DeviceToken {
     }
 }
 
-/// What stands for a device in an account's counter. It differs between accounts and ends with the password.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What stands for a device in an account's counter: the epoch of the password that was used there, and a hash. It
+/// differs between accounts, and ends with the password.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceId(String);
 
 impl DeviceId {
@@ -61,12 +60,17 @@ impl DeviceId {
     #[must_use]
     pub fn new(counter: &str, password_epoch: u64, token: &DeviceToken) -> Self {
         let mut hash = Context::new(&SHA256);
-        for part in [counter, &password_epoch.to_string(), token.expose()] {
-            // No part has a zero byte.
+        // The token has a fixed length, so the parts cannot be divided in another way.
+        for part in [token.expose(), counter] {
             hash.update(part.as_bytes());
-            hash.update(&[0]);
         }
-        Self(URL_SAFE_NO_PAD.encode(hash.finish()))
+        Self(format!("{password_epoch}.{}", URL_SAFE_NO_PAD.encode(hash.finish())))
+    }
+
+    /// The epoch of the password that was used there.
+    #[must_use]
+    pub fn password_epoch(&self) -> Option<u64> {
+        self.0.split_once('.')?.0.parse().ok()
     }
 
     pub(crate) fn from_stored(id: &str) -> Self {
@@ -76,12 +80,6 @@ impl DeviceId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for DeviceId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "DeviceId({})", self.0)
     }
 }
 
@@ -124,7 +122,8 @@ mod tests {
             assert_ne!(id, different);
         }
         assert_eq!(DeviceId::from_stored(id.as_str()), id);
-        assert_eq!(format!("{id:?}"), format!("DeviceId({})", id.as_str()));
+        assert_eq!(id.password_epoch(), Some(1));
+        assert_eq!(DeviceId::from_stored("something else").password_epoch(), None);
         assert!(!id.as_str().contains(token.expose()));
     }
 }

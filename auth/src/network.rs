@@ -14,8 +14,8 @@ impl SourceNetwork {
     }
 
     /// Of an address as API Gateway and what stands before it write them: with a port or without, an IPv6 address in
-    /// brackets or without, with a zone or without. `None` if it is not an address: then not all requests may
-    /// share one counter.
+    /// brackets or without, with a zone or without. `None` if it is not an address: then not all requests may share the
+    /// counter of one.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
         let address = address.trim();

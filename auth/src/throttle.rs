@@ -20,9 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::EpochSeconds;
-use crate::attempts::{
-    ACCOUNT_EXPIRES_AFTER_SECONDS, ADDRESS_WINDOW_SECONDS, Bucket, Counter, Group, Limits, MAX_OF_NETWORKS, Opening,
-};
+use crate::attempts::{ACCOUNT_EXPIRES_AFTER_SECONDS, ADDRESS_WINDOW_SECONDS, Bucket, Counter, Limits, Opening};
 use crate::device::{DeviceId, DeviceToken};
 use crate::id::UserId;
 use crate::keys::login_attempts::LoginAttemptsKey;
@@ -216,29 +214,11 @@ impl Throttle {
     /// # Errors
     /// The table did not answer.
     pub async fn unlock(&self, sub: &UserId, now: EpochSeconds) -> Result<(), StoreError> {
-        self.replace(sub, |counter| counter.unlocked(now), now).await
-    }
-
-    /// Clears the attempts and the devices of a user who has a new password.
-    ///
-    /// # Errors
-    /// The table did not answer.
-    pub async fn reset(&self, sub: &UserId, now: EpochSeconds) -> Result<(), StoreError> {
-        self.replace(sub, |_| Counter { cleared_at: Some(now), ..Counter::default() }, now).await
-    }
-
-    /// Replaces a user's counter, if there is one, by what `change` makes of it.
-    async fn replace(
-        &self,
-        sub: &UserId,
-        change: impl Fn(&Counter) -> Counter,
-        now: EpochSeconds,
-    ) -> Result<(), StoreError> {
         let key = user_key(sub);
         let mut attempts = Attempts::at("clearing failures");
         let mut found = self.attempts.find(&key, now).await?;
         while found != Counter::default() {
-            match self.attempts.replace(&key, &found, &change(&found), expires_at(now)).await? {
+            match self.attempts.replace(&key, &found, &found.unlocked(now), expires_at(now)).await? {
                 Cleared::Written => break,
                 Cleared::Changed(changed) => found = changed,
             }
@@ -309,18 +289,19 @@ impl Admission<'_> {
         let address = async {
             match &self.address {
                 Some(key) => attempts.fail(key, &Bucket::Address, of_address(now), now).await,
-                None => Ok(()),
+                None => Ok(None),
             }
         };
         let account = async {
             match &self.account {
                 Some((account, bucket, _)) => attempts.fail(&account.key(), bucket, of_account(now), now).await,
-                None => Ok(()),
+                None => Ok(None),
             }
         };
-        tokio::try_join!(address, account)?;
-        if let Some((Account::User { sub, .. }, Bucket::Network(_), counter)) = &self.account
-            && counter.reserved(Group::Networks) == MAX_OF_NETWORKS
+        let (_, counter) = tokio::try_join!(address, account)?;
+        // One failure is the last one. Nothing more is counted after it, so this happens once.
+        if let (Some((Account::User { sub, .. }, Bucket::Network(_), _)), Some(counter)) = (&self.account, counter)
+            && counter.is_shut()
         {
             shut(sub);
         }
@@ -338,12 +319,11 @@ impl Admission<'_> {
         let mut found = counter.clone();
         loop {
             let cleared = if found.is_clearing_due(now) {
-                table.replace(&key, &found, &found.cleared(&bucket, device, now), expires_at).await?
+                table.replace(&key, &found, &found.cleared(device, now), expires_at).await?
             } else {
                 // Another success may have cleared this reservation.
                 let forgotten = found.forgotten(&bucket, found.cleared_at == counter.cleared_at);
-                let devices = (device, &*found.forgotten_devices(&bucket, device, now));
-                table.forget(&key, &found, &forgotten, devices, expires_at, now).await?
+                table.forget(&key, &found, &forgotten, device, expires_at, now).await?
             };
             match cleared {
                 Cleared::Written => return Ok(()),

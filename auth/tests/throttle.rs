@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use auth::EpochSeconds;
 use auth::attempts::{
-    ACCOUNT_EXPIRES_AFTER_SECONDS, Bucket, Counter, DEVICE_KNOWN_FOR_SECONDS, Limits, MAX_OF_NETWORKS, MAX_PER_BUCKET,
+    ACCOUNT_EXPIRES_AFTER_SECONDS, Bucket, Counter, DEVICE_KNOWN_FOR_SECONDS, IN_PROGRESS_SECONDS, Limits,
+    MAX_OF_NETWORKS, MAX_PER_BUCKET,
 };
 use auth::authentication::{Authenticated, AuthenticationError, Credentials};
 use auth::device::DeviceToken;
@@ -324,7 +325,7 @@ async fn after_a_change_of_the_password_only_the_device_that_changed_it_is_known
     let source = test_support::fixture::source();
     let changed = fixture.login.change_password(&(&caller).into(), &current, &new, Some(&own), &source, NOW).await;
     assert_eq!(changed.unwrap().1.expose(), own.expose());
-    assert_eq!(counter_of(&fixture, &user, NOW).await.devices.len(), 1);
+    assert_eq!(counter_of(&fixture, &user, NOW).await.devices_since(1).count(), 1);
     let now = shut(&fixture, "alice", NOW).await;
     assert_eq!(attempt_on(&fixture, &old, "alice", NEW_PASSWORD, HOME, now).await, Outcome::UsedUp);
     assert_eq!(attempt_on(&fixture, &own, "alice", NEW_PASSWORD, HOME, now).await, Outcome::SignedIn);
@@ -332,10 +333,29 @@ async fn after_a_change_of_the_password_only_the_device_that_changed_it_is_known
     let (hasher, random) = (&fixture.authenticator().hasher, SystemRandom::new());
     let name = Username::parse("alice").unwrap();
     fixture.accounts().set_password(hasher, fixture.login.policy, &random, &name, &current, now).await.unwrap();
-    fixture.throttle.reset(&user.user_id, now).await.unwrap();
-    assert_eq!(counter_of(&fixture, &user, now).await, Counter { cleared_at: Some(now), ..Counter::default() });
+    let epoch = fixture.user("alice").await.password_epoch;
+    assert_eq!((epoch, counter_of(&fixture, &user, now).await.devices_since(epoch).count()), (2, 0));
     let now = shut(&fixture, "alice", now).await;
     assert_eq!(attempt_on(&fixture, &own, "alice", PASSWORD, HOME, now).await, Outcome::UsedUp);
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_that_fails_leaves_devices_known() {
+    let outer = Fixture::create("throttle-password-fails").await;
+    let user = outer.add_user("alice").await;
+    let device = known_device(&outer, "alice", HOME, NOW).await;
+    let held = outer.begin(&user, NOW).await.unwrap();
+    let caller = SignedIn::from(&outer.authorize(&held.access, NOW).await.unwrap());
+    let proxy = Proxy::start().await;
+    let fixture = Fixture::on(outer.tables.through(&proxy.endpoint));
+    proxy.decide(|call, _| if call.operation == "TransactWriteItems" { Fate::Lost } else { Fate::Pass });
+    let password = Password::new(PASSWORD.to_owned());
+    let new = Password::new("a horse of quite another colour".to_owned());
+    let source = test_support::fixture::source();
+    let changed = fixture.login.change_password(&caller, &password, &new, None, &source, NOW).await;
+    assert!(changed.is_err());
+    let now = shut(&outer, "alice", NOW).await;
+    assert_eq!(attempt_on(&outer, &device, "alice", PASSWORD, HOME, now).await, Outcome::SignedIn);
 }
 
 #[tokio::test]
@@ -399,9 +419,19 @@ async fn attempts_in_progress_at_a_success_are_counted_after_it() {
         assert_eq!(attempt_on(&fixture, &device, "alice", PASSWORD, HOME, NOW + 1).await, Outcome::SignedIn);
         assert_eq!(fill(NOW + 1).await, 0);
     }
-    // Their functions have been killed.
-    assert_eq!(attempt_on(&fixture, &device, "alice", PASSWORD, HOME, NOW + 20).await, Outcome::SignedIn);
+    assert_eq!(attempt_on(&fixture, &device, "alice", PASSWORD, HOME, NOW + 39).await, Outcome::SignedIn);
+    assert_eq!(fill(NOW + 39).await, 0);
+    // Their functions have been killed, or are about to end.
+    assert_eq!(attempt_on(&fixture, &device, "alice", PASSWORD, HOME, NOW + 40).await, Outcome::SignedIn);
     assert_eq!(counter_of(&fixture, &user, NOW).await.buckets, [].into());
+}
+
+#[test]
+fn an_attempt_is_in_progress_as_long_as_its_function_may_run() {
+    let template = local_stack::stack::template("throttle", &std::collections::BTreeMap::new()).unwrap();
+    let functions = template.functions().unwrap();
+    let login = functions.iter().find(|function| function.logical_id == "LoginFunction").unwrap();
+    assert_eq!(login.timeout, Duration::from_secs(IN_PROGRESS_SECONDS));
 }
 
 /// Reserves an attempt that is never ended.
@@ -694,7 +724,10 @@ async fn counters_expire_a_year_after_the_last_attempt_and_hold_no_name_that_no_
     }
     assert_eq!(found[3], (format!("user#{}", user.user_id), year.get()));
     assert!(!format!("{items:?}").contains("secret"));
-    // DynamoDB deletes late.
+    // DynamoDB deletes late. A year without any attempt is what gives attempts back.
+    let shut_at = shut(&fixture, "alice", NOW + 8).await;
+    let year = shut_at + ACCOUNT_EXPIRES_AFTER_SECONDS;
+    assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, year - 1).await, Outcome::UsedUp);
     assert_eq!(attempt(&fixture, "alice", PASSWORD, HOME, year).await, Outcome::SignedIn);
 }
 

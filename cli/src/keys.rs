@@ -113,7 +113,7 @@ pub(crate) enum KeysError {
     )]
     Signs { kid: KeyId, purpose: KeyPurpose },
     #[error(
-        "{kid} is a {purpose} key: it signs nothing that could be revoked, and no login is possible without it. Whoever has it and can read the table of login attempts could find out which names were tried"
+        "{kid} is a {purpose} key: it signs nothing, and no login is possible without it. docs/OPERATIONS.md says how to replace it if it may be stolen"
     )]
     SignsNothing { kid: KeyId, purpose: KeyPurpose },
     #[error("interrupted; {0} is not revoked")]

@@ -132,7 +132,7 @@ describe("the page", { concurrency: 4 }, () => {
     await someone.close();
   });
 
-  test("somebody else's guesses lock no browser out that was signed in before", async () => {
+  test("a browser that was signed in before is not locked out by somebody else's guesses", async () => {
     const username = await newUser();
     const owner = await visitor();
     const page = await owner.open();
@@ -162,7 +162,7 @@ describe("the page", { concurrency: 4 }, () => {
     await other.close();
   });
 
-  test("a stolen device token locks its browser not out", async () => {
+  test("a browser whose device token was stolen is not locked out", async () => {
     const username = await newUser();
     const owner = await visitor();
     const page = await owner.open();
@@ -177,6 +177,9 @@ describe("the page", { concurrency: 4 }, () => {
       answer = await (await fetch(`${BASE_URL}/login`, { method: "POST", body: guess })).json();
       await new Promise((resolve) => setTimeout(resolve, (answer.retry_after ?? 0) * 1000));
     }
+    await signIn(page, username, "not the password at all");
+    await page.getByRole("alert").filter({ hasText: "The username or the password is wrong." }).waitFor();
+    assert.equal(await device(), stolen, "only a success replaces it");
     await signIn(page, username);
     await greeting(page, username).waitFor();
     assert.match(await device(), /^[\w-]{22}$/);

@@ -323,8 +323,8 @@ fn the_device_that_changed_the_password_is_known_and_a_wrong_current_one_can_be_
             _ => break answer,
         }
     };
-    let message = "Too many attempts to enter the current password, and waiting does not help. Log in again, which allows \
-                   more.";
+    let message = "Too many attempts to enter the current password, and waiting does not help. A login on this device \
+                   allows more.";
     let body = json!({ "error": "attempts_used_up", "message": message });
     assert_eq!((failures, answer.status_and_json()), (5, (429, body)));
     assert_eq!(answer.header("retry-after"), None);

@@ -1,4 +1,5 @@
-//! The LoginAttempts table: `counter` (key), `expires_at`, `cleared_at`; for each bucket `reserved@…`, `failures@…` and
+//! The LoginAttempts table: `counter` (key), `expires_at`, `cleared_at`, `clearings`; for each
+//! bucket `reserved@…`, `failures@…` and
 //! `attempted_at@…`; for each group of buckets `reserved@…`, the sum over them; for each known device `known_at@…`.
 //!
 //! The keys are `user#` and a `sub`, `name#` and the HMAC of a name that no user has, or what is counted for a source
@@ -23,6 +24,8 @@ use crate::attempts::{Bucket, Counter, Forgotten, Group, Limits};
 use crate::device::DeviceId;
 
 const TABLE: &str = "LoginAttempts";
+/// The attribute of a known device.
+const KNOWN_AT: &str = "known_at";
 const CLEARING: &str = "clearing failures";
 /// How the keys of counters by name began in an earlier release.
 const FORMER_KEY_PREFIX: &str = "account#";
@@ -99,28 +102,37 @@ impl LoginAttemptsTable {
         }
     }
 
-    /// Marks a reserved attempt as failed, unless a success or an operator has cleared it in the meantime.
+    /// Marks a reserved attempt as failed, unless a success or an operator has cleared it in the meantime. Returns the
+    /// counter after it, or `None` if it was cleared.
     ///
     /// # Errors
     /// The table did not answer.
-    pub async fn fail(&self, key: &str, bucket: &Bucket, expiry: Expiry, now: EpochSeconds) -> Result<(), StoreError> {
+    pub async fn fail(
+        &self,
+        key: &str,
+        bucket: &Bucket,
+        expiry: Expiry,
+        now: EpochSeconds,
+    ) -> Result<Option<Counter>, StoreError> {
         let update = self
             .update(key)
+            .return_values(ReturnValue::AllNew)
             .condition_expression(
                 "attribute_exists(#reserved) AND (attribute_not_exists(#failures) OR #failures < #reserved)",
             )
             .expression_attribute_names("#reserved", attribute("reserved", bucket));
         let set = "#failures = if_not_exists(#failures, :zero) + :one";
         match setting(update, set, bucket, expiry, now).send().await {
-            Ok(_) => Ok(()),
+            Ok(answer) => counter(&answer.attributes.unwrap_or_default()).map(Some),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
                 _ => Err(StoreError::call("counting a failure", error)),
             },
         }
     }
 
-    /// Replaces a counter, unless another caller has done so since it was read. Attempts since then are gone too.
+    /// Replaces a counter by one without attempts, unless it was cleared since it was read. Attempts that were reserved
+    /// since then are gone too.
     ///
     /// # Errors
     /// The table did not answer.
@@ -135,13 +147,13 @@ impl LoginAttemptsTable {
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item(key, new, expires_at)))
+            .set_item(Some(item_without_attempts(key, new, expires_at)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match old.cleared_at {
-            None => put.condition_expression("attribute_not_exists(cleared_at)"),
-            Some(cleared_at) => put
-                .condition_expression("cleared_at = :cleared_at")
-                .expression_attribute_values(":cleared_at", time(cleared_at)),
+        let put = match old.clearings {
+            0 => put.condition_expression("attribute_not_exists(clearings)"),
+            clearings => put
+                .condition_expression("clearings = :clearings")
+                .expression_attribute_values(":clearings", number(clearings)),
         };
         match put.send().await {
             Ok(_) => Ok(Cleared::Written),
@@ -154,8 +166,9 @@ impl LoginAttemptsTable {
         }
     }
 
-    /// Takes attempts out of a counter, unless there are other failures than when it was read, and makes a device known
-    /// in place of others. Attempts in progress do not stand in the way.
+    /// Takes `forgotten` out of a counter, makes `device` known, and forgets devices. Nothing is done if every
+    /// reservation was cleared since the counter was read, if it has other failures, or if one of the forgotten devices
+    /// has logged in. Attempts in progress do not stand in the way.
     ///
     /// # Errors
     /// The table did not answer.
@@ -164,7 +177,7 @@ impl LoginAttemptsTable {
         key: &str,
         old: &Counter,
         forgotten: &[Forgotten],
-        (device, forgotten_devices): (&DeviceId, &[DeviceId]),
+        device: &DeviceId,
         expires_at: EpochSeconds,
         now: EpochSeconds,
     ) -> Result<Cleared, StoreError> {
@@ -173,10 +186,19 @@ impl LoginAttemptsTable {
             .expression_attribute_names("#device", known_at(device))
             .expression_attribute_values(":now", time(now))
             .expression_attribute_values(":expires_at", time(expires_at))
-            .expression_attribute_values(":cleared_at", old.cleared_at.map_or(AttributeValue::Null(true), time))
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":one", number(1))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut set = "#device = :now, expires_at = :expires_at".to_owned();
-        let mut condition = "cleared_at = :cleared_at".to_owned();
+        let mut set = "#device = :now, expires_at = :expires_at, \
+                       clearings = if_not_exists(clearings, :zero) + :one"
+            .to_owned();
+        let mut condition = match old.cleared_at {
+            Some(cleared_at) => {
+                update = update.expression_attribute_values(":cleared_at", time(cleared_at));
+                "cleared_at = :cleared_at".to_owned()
+            }
+            None => "attribute_not_exists(cleared_at)".to_owned(),
+        };
         for (index, Forgotten { bucket, failures, reserved }) in forgotten.iter().enumerate() {
             let _ = write!(set, ", #r{index} = #r{index} - :r{index}, #f{index} = :zero");
             let no_failure =
@@ -186,8 +208,7 @@ impl LoginAttemptsTable {
                 .expression_attribute_names(format!("#r{index}"), attribute("reserved", bucket))
                 .expression_attribute_names(format!("#f{index}"), attribute("failures", bucket))
                 .expression_attribute_values(format!(":r{index}"), number(*reserved))
-                .expression_attribute_values(format!(":f{index}"), number(*failures))
-                .expression_attribute_values(":zero", number(0));
+                .expression_attribute_values(format!(":f{index}"), number(*failures));
         }
         for group in [Group::Devices, Group::Networks] {
             let of_group = forgotten.iter().filter(|forgotten| forgotten.bucket.group() == Some(group));
@@ -201,10 +222,13 @@ impl LoginAttemptsTable {
             }
         }
         let mut expression = format!("SET {set}");
-        for (index, device) in forgotten_devices.iter().enumerate() {
+        for (index, (device, logged_in_at)) in old.forgotten_devices(device, now).iter().enumerate() {
             expression.push_str(if index == 0 { " REMOVE " } else { ", " });
             let _ = write!(expression, "#d{index}");
-            update = update.expression_attribute_names(format!("#d{index}"), known_at(device));
+            let _ = write!(condition, " AND (attribute_not_exists(#d{index}) OR #d{index} = :d{index})");
+            update = update
+                .expression_attribute_names(format!("#d{index}"), known_at(device))
+                .expression_attribute_values(format!(":d{index}"), time(*logged_in_at));
         }
         match update.update_expression(expression).condition_expression(condition).send().await {
             Ok(_) => Ok(Cleared::Written),
@@ -339,7 +363,7 @@ fn reserving(
     if let Some(after) = limits.known_after {
         condition.push_str(" AND #known_at > :known_after");
         update = update
-            .expression_attribute_names("#known_at", attribute("known_at", bucket))
+            .expression_attribute_names("#known_at", attribute(KNOWN_AT, bucket))
             .expression_attribute_values(":known_after", time(after));
     }
     setting(update, &set, bucket, expiry, now).condition_expression(condition)
@@ -377,28 +401,33 @@ fn sum(group: Group) -> String {
 }
 
 fn known_at(device: &DeviceId) -> String {
-    attribute("known_at", &Bucket::Device(device.clone()))
+    attribute(KNOWN_AT, &Bucket::Device(device.clone()))
 }
 
-/// A counter without attempts as an item.
-fn item(key: &str, counter: &Counter, expires_at: EpochSeconds) -> HashMap<String, AttributeValue> {
+/// A counter as an item, without its buckets.
+fn item_without_attempts(key: &str, counter: &Counter, expires_at: EpochSeconds) -> HashMap<String, AttributeValue> {
     let devices = counter.devices.iter().map(|(device, at)| (known_at(device), time(*at)));
     let cleared_at = counter.cleared_at.map(|cleared_at| ("cleared_at".to_owned(), time(cleared_at)));
-    let rest = [("counter".to_owned(), string(key)), ("expires_at".to_owned(), time(expires_at))];
+    let rest = [
+        ("counter".to_owned(), string(key)),
+        ("expires_at".to_owned(), time(expires_at)),
+        ("clearings".to_owned(), number(counter.clearings)),
+    ];
     devices.chain(cleared_at).chain(rest).collect()
 }
 
 fn counter(attributes: &HashMap<String, AttributeValue>) -> Result<Counter, StoreError> {
     let item = Item { table: TABLE, attributes };
     let cleared_at = if item.has("cleared_at") { Some(item.number("cleared_at")?) } else { None };
-    let mut counter = Counter { cleared_at, ..Counter::default() };
+    let clearings = if item.has("clearings") { item.number("clearings")? } else { 0 };
+    let mut counter = Counter { cleared_at, clearings, ..Counter::default() };
     for (name, value) in attributes {
         let Some((kind, bucket)) = name.split_once('@') else { continue };
         let Some(bucket) = Bucket::named(bucket) else { continue };
-        let malformed = StoreError::MalformedItem { table: TABLE, attribute: "of a bucket" };
+        let malformed = StoreError::MalformedItem { table: TABLE, attribute: "with a number for a bucket" };
         let value: u64 = value.as_n().ok().and_then(|text| text.parse().ok()).ok_or(malformed)?;
         match (kind, bucket) {
-            ("known_at", Bucket::Device(device)) => {
+            (KNOWN_AT, Bucket::Device(device)) => {
                 counter.devices.insert(device, EpochSeconds::new(value));
             }
             ("reserved", bucket) => counter.buckets.entry(bucket).or_default().reserved = value,

@@ -13,9 +13,9 @@ use crate::terminal::shell_word;
 
 /// For a person: lines that continue those about the user.
 pub(super) fn describe(holding: &Holding, user: &User, now: EpochSeconds) -> String {
-    let devices = &holding.counter.devices;
-    let mut text = match devices.values().max() {
-        Some(last) => format!("devices     {} known, the last login from one at {last} (epoch seconds)", devices.len()),
+    let known: Vec<_> = holding.counter.devices_since(user.password_epoch).map(|(_, known_at)| known_at).collect();
+    let mut text = match known.iter().max() {
+        Some(last) => format!("devices     {} known, the last login from one at {last} (epoch seconds)", known.len()),
         None => "devices     none known".to_owned(),
     };
     let of_networks = holding.counter.reserved(Group::Networks);
@@ -33,7 +33,7 @@ pub(super) fn describe(holding: &Holding, user: &User, now: EpochSeconds) -> Str
             Opening::UnknownDevice => "closed".to_owned(),
         };
         let name = match bucket {
-            Bucket::Device(device) => match devices.get(device) {
+            Bucket::Device(device) => match holding.counter.devices.get(device) {
                 Some(known_at) => format!("device that logged in at {known_at}"),
                 None => "device that is no longer known".to_owned(),
             },
@@ -55,7 +55,7 @@ pub(super) fn describe(holding: &Holding, user: &User, now: EpochSeconds) -> Str
 }
 
 /// For a script.
-pub(super) fn record(holding: &Holding) -> Value {
+pub(super) fn record(holding: &Holding, user: &User) -> Value {
     let buckets = holding.openings.iter().filter_map(|(bucket, opening)| {
         let tally = holding.counter.tally(bucket);
         let mut object = json!({ "attempts": tally.reserved, "failures": tally.failures, "limit": MAX_PER_BUCKET });
@@ -74,8 +74,8 @@ pub(super) fn record(holding: &Holding) -> Value {
         set_opening(&mut object, *opening);
         Some(object)
     });
-    let devices: Vec<Value> =
-        holding.counter.devices.values().map(|known_at| json!({ "last_login_at": known_at })).collect();
+    let devices = holding.counter.devices_since(user.password_epoch);
+    let devices: Vec<Value> = devices.map(|(_, known_at)| json!({ "last_login_at": known_at })).collect();
     let mut networks = json!({ "attempts": holding.counter.reserved(Group::Networks), "limit": MAX_OF_NETWORKS });
     set_opening(&mut networks, holding.new_network);
     json!({ "networks": networks, "buckets": buckets.collect::<Vec<Value>>(), "devices": devices })

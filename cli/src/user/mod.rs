@@ -268,7 +268,7 @@ async fn show(tables: &Tables, user: &User, output: Output) -> Result<(), UserEr
             let now = EpochSeconds::now();
             let holding = throttle.holding(&user.user_id, now).await?;
             let _ = write!(text, "\n{}", attempts::describe(&holding, user, now));
-            object["throttle"] = attempts::record(&holding);
+            object["throttle"] = attempts::record(&holding, user);
         }
         Err(error) => {
             let _ = write!(text, "\nattempts    unknown: {error}");
@@ -320,7 +320,7 @@ async fn set_password(tables: &Tables, name: &str, output: Output) -> Result<(),
         .set_password(&Hasher::new(), policy, &SystemRandom::new(), &username, &password, EpochSeconds::now())
         .await
         .map_err(|error| of(error, &username))?;
-    if let Err(source) = throttle.reset(&user.user_id, EpochSeconds::now()).await {
+    if let Err(source) = throttle.unlock(&user.user_id, EpochSeconds::now()).await {
         return Err(UserError::AttemptsNotForgotten { username, source });
     }
     let text = format!(
