@@ -360,6 +360,13 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_are_those_that_are_documented() {
+        assert_eq!([MAX_PER_BUCKET, MAX_OF_NETWORKS, MAX_OF_DEVICES], [5, 25, 20]);
+        assert_eq!([ADDRESS_WINDOW_SECONDS, MAX_WAIT_SECONDS], [3600, 900]);
+        assert_eq!([DEVICE_KNOWN_FOR_SECONDS, ACCOUNT_EXPIRES_AFTER_SECONDS], [180, 365].map(|days| days * 86_400));
+    }
+
+    #[test]
     fn a_bucket_is_stored_by_its_name() {
         for (bucket, name) in [
             (Bucket::Device(device("abc")), "device:abc"),
@@ -445,6 +452,8 @@ mod tests {
         counter.devices.extend(names.map(|name| (device(name), NOW)));
         assert_eq!(opening(&counter, &Bucket::Device(device("e")), NOW), Opening::NotByTime);
         assert_eq!(opening(&counter, &network(1), NOW), Opening::Now);
+        counter.buckets.remove(&Bucket::Device(device("a")));
+        assert_eq!(opening(&counter, &Bucket::Device(device("e")), NOW), Opening::Now);
     }
 
     #[test]
