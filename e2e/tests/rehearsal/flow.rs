@@ -46,9 +46,9 @@ pub(crate) fn run_all_of_it(aws: &Aws, stack: &Stack) {
     assert_eq!(client.refresh("no token").status, 400);
 
     // A device that is known, one that is not, and an address whose attempts are used up.
-    let device = client.login("alice", PASSWORD).json()["device_token"].as_str().unwrap().to_owned();
+    let device = client.login("admin", PASSWORD).json()["device_token"].as_str().unwrap().to_owned();
     for device in [device.as_str(), "pHg-9_W5v3ZwEtF6p_owOA"] {
-        let body = json!({ "username": "alice", "password": PASSWORD, "device_token": device });
+        let body = json!({ "username": "admin", "password": PASSWORD, "device_token": device });
         assert_eq!(client.login_with_body(body.to_string()).status, 200);
     }
     let _ = aws.python(&["-c", USE_UP, stack.output("LoginAttemptsTableName")]);
