@@ -340,6 +340,7 @@ fn shut(sub: &UserId) {
     tracing::Span::current().record("account_shut", true);
     tracing::warn!(
         event = "account_shut",
+        outcome = "shut",
         sub = sub.as_str(),
         "the attempts of all networks are used up; only known devices and open sessions can clear them, or an operator"
     );
