@@ -378,6 +378,7 @@ mod tests {
             assert_eq!(bucket.name(), name);
             assert_eq!(Bucket::named(name), Some(bucket));
         }
+        assert_eq!([Group::Devices, Group::Networks].map(Group::name), ["devices", "networks"]);
         for name in ["networks", "devices", "strangers", "signed-in", "192.0.2.7", "password:x", "all:x"] {
             assert_eq!(Bucket::named(name), None, "{name}");
         }
