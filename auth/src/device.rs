@@ -12,9 +12,6 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::random::{self, Random, RandomError};
 
-/// The length of a token in characters: 128 bits in base64url.
-pub const DEVICE_TOKEN_CHARACTERS: usize = 22;
-
 /// What a client presents as `device_token`: 128 random bits in base64url. It cannot print.
 #[derive(Clone, Debug)]
 pub struct DeviceToken(SecretString);
@@ -92,7 +89,7 @@ mod tests {
     #[test]
     fn a_token_is_what_a_login_can_have_returned() {
         let token = DeviceToken::random(&SystemRandom::new()).unwrap();
-        assert_eq!(token.expose().len(), DEVICE_TOKEN_CHARACTERS);
+        assert_eq!(token.expose().len(), 22, "128 bits in base64url");
         assert_eq!(DeviceToken::parse(token.expose()).unwrap().expose(), token.expose());
         for other in [
             "",

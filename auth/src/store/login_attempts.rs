@@ -10,11 +10,14 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, DeleteRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
 
 use super::StoreError;
 use super::item::{Item, number, string, time};
@@ -27,6 +30,8 @@ const TABLE: &str = "LoginAttempts";
 /// The attribute of a known device.
 const KNOWN_AT: &str = "known_at";
 const CLEARING: &str = "clearing failures";
+/// Items in one BatchWriteItem.
+const MAX_BATCH: usize = 25;
 /// How the keys of counters by name began in an earlier release.
 const FORMER_KEY_PREFIX: &str = "account#";
 
@@ -279,16 +284,35 @@ impl LoginAttemptsTable {
         let mut deleted = 0;
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::call("listing counters", error))?;
-            for item in page.items() {
-                let key = item.get("counter").cloned();
-                let key = key.ok_or(StoreError::MalformedItem { table: TABLE, attribute: "counter" })?;
-                let delete = self.client.delete_item().table_name(&self.name).key("counter", key);
-                delete.send().await.map_err(|error| StoreError::call("deleting a counter", error))?;
-                deleted += 1;
+            for items in page.items().chunks(MAX_BATCH) {
+                self.delete_batch(items).await?;
+                deleted += items.len() as u64;
             }
             each(deleted);
         }
         Ok(deleted)
+    }
+
+    /// Deletes items of which only the key is known.
+    async fn delete_batch(&self, items: &[HashMap<String, AttributeValue>]) -> Result<(), StoreError> {
+        const OPERATION: &str = "deleting counters";
+        let delete = |item: &HashMap<String, AttributeValue>| {
+            let request = DeleteRequest::builder().set_key(Some(item.clone())).build()?;
+            Ok(WriteRequest::builder().delete_request(request).build())
+        };
+        let requests: Result<Vec<_>, BuildError> = items.iter().map(delete).collect();
+        let mut requests = requests.map_err(|error| StoreError::call(OPERATION, error))?;
+        let mut attempts = Attempts::at(OPERATION);
+        loop {
+            let batch = self.client.batch_write_item().request_items(&self.name, requests);
+            let answer = batch.send().await.map_err(|error| StoreError::call(OPERATION, error))?;
+            // DynamoDB leaves out what it has no capacity for at the moment.
+            requests = answer.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
+            if requests.is_empty() {
+                return Ok(());
+            }
+            attempts.pause().await?;
+        }
     }
 
     async fn delete_expired(&self, key: &str, now: EpochSeconds) -> Result<(), StoreError> {
